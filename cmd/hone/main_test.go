@@ -1,0 +1,47 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"hone": main})
+}
+
+// shared is the folder with other people's data and test vectors beside the project; tests that need it are skipped without it.
+var shared, _ = filepath.Abs(filepath.Join("..", "..", "..", "shared"))
+
+func sharedPath(t testing.TB, parts ...string) string {
+	t.Helper()
+	path := filepath.Join(append([]string{shared}, parts...)...)
+	if _, err := os.Stat(path); err != nil {
+		t.Skipf("../shared absent: %s is not there, so this conformance test has nothing to check against", filepath.Join(parts...))
+	}
+	return path
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: filepath.Join("testdata", "script")})
+}
+
+// TestHelp builds the help of every command: tags that kong cannot read and commands without a help line show up here.
+func TestHelp(t *testing.T) {
+	k, err := newParser(os.Stdout, os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, leaf := range k.Model.Leaves(false) {
+		if leaf.Help == "" {
+			t.Errorf("%s has no help", leaf.FullPath())
+		}
+		for _, f := range leaf.Flags {
+			if f.Help == "" {
+				t.Errorf("%s: --%s has no help", leaf.FullPath(), f.Name)
+			}
+		}
+	}
+}
