@@ -11,20 +11,25 @@ const (
 	Failed  = "failed"
 )
 
-// Status tells how a run stands from its lock and the last event in the rows of timing.jsonl.
-func (r *Run) Status(timing []Metrics) string {
-	last := ""
-	for _, row := range timing {
-		if row.Kind == KindEvent {
-			last = row.Text
+// LastEvent returns the name of the last event in the rows of timing.jsonl.
+func LastEvent(timing []Metrics) string {
+	for i := len(timing) - 1; i >= 0; i-- {
+		if timing[i].Kind == KindEvent {
+			return timing[i].Text
 		}
 	}
-	switch {
-	case last == Done || last == Failed:
-		return last
-	case last == Paused && r.Running():
+	return ""
+}
+
+// Status tells how a run stands from its last event and its lock.
+func (r *Run) Status(lastEvent string) string {
+	if lastEvent == Done || lastEvent == Failed {
+		return lastEvent
+	}
+	switch running := r.Running(); {
+	case running && lastEvent == Paused:
 		return Paused
-	case r.Running():
+	case running:
 		return Running
 	}
 	return Stopped

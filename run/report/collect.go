@@ -82,7 +82,7 @@ func collect(r *run.Run) (*contents, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.Status = r.Status(timing)
+	c.Status = r.Status(run.LastEvent(timing))
 	c.stages(metrics, timing)
 	for _, row := range metrics {
 		if row.Kind == run.KindNote {
