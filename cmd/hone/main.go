@@ -17,6 +17,7 @@ import (
 
 // cli is the command line; the order of its fields is the order of the help.
 type cli struct {
+	Runs       runsCmd       `cmd:"" help:"List, show, compare and export runs."`
 	Doctor     doctorCmd     `cmd:"" help:"Show what this machine offers and what is in the way."`
 	Tool       toolCmd       `cmd:"" help:"Line tools for scripts: one JSON object a line in, one out."`
 	Completion completionCmd `cmd:"" help:"Print a completion script for bash, zsh or fish."`
