@@ -44,7 +44,7 @@ var (
 )
 
 // drawChart draws one chart as an <svg> element; stages give the marked boundaries.
-func drawChart(ch *chart, stages []*stage) (template.HTML, error) {
+func drawChart(ch *chart, stages []*Stage) (template.HTML, error) {
 	p := newPlot(ch.Name)
 	for _, s := range stages[min(1, len(stages)):] {
 		if s.Length > 0 && s.From > 0 {
@@ -326,7 +326,7 @@ func (b boundary) Plot(c draw.Canvas, p *plot.Plot) {
 }
 
 // stageNames writes the stages' names along the top, where there is room for them.
-type stageNames struct{ stages []*stage }
+type stageNames struct{ stages []*Stage }
 
 func (n stageNames) Plot(c draw.Canvas, p *plot.Plot) {
 	toX, _ := p.Transforms(&c)

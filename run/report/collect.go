@@ -8,30 +8,39 @@ import (
 	"github.com/hone-lm/hone/run"
 )
 
-// stage is a row of the stage table, and a section of every chart.
-type stage struct {
+// Stage sums up one stage of a run.
+type Stage struct {
 	Name         string
-	From, Length int // steps before it and in it
-	Trained      float64
-	Sampled      float64
-	Seconds      float64
-	Evals        []evaluation // the last evaluation of each suite
-	First, Last  []run.Sample // samples of the first and last evaluation point
+	From, Length int          // steps before it and in it
+	Trained      float64      // tokens
+	Sampled      float64      // tokens
+	Seconds      float64      // of its steps
+	Evals        []Evaluation // the last evaluation of each suite
+	first, last  []run.Sample // samples of the first and last evaluation point
 }
 
-// evaluation is the accuracy of one suite with its interval, in shares; missing numbers are NaN.
-type evaluation struct {
-	Suite                   string
+// Evaluation is the accuracy of one suite with its interval, in shares of 1; numbers that were not measured are NaN.
+type Evaluation struct {
+	Suite                   string // empty if the stage has one suite only
 	Step                    int
 	Accuracy, Low, High     float64
-	N                       float64
-	Gain, GainLow, GainHigh float64
+	N                       float64 // problems
+	Gain, GainLow, GainHigh float64 // paired difference to the stage before
+}
+
+// Stages returns the stages of a run in their order, as far as it has come.
+func Stages(r *run.Run) ([]*Stage, error) {
+	c, err := collect(r)
+	if err != nil {
+		return nil, err
+	}
+	return c.Stages, nil
 }
 
 // point is one value of a series; Low and High are NaN where there is no interval.
 type point struct {
 	X, Y, Low, High float64
-	Stage           *stage
+	Stage           *Stage
 }
 
 type series struct {
@@ -55,7 +64,7 @@ type contents struct {
 	ID     string
 	Config string
 	Status string
-	Stages []*stage
+	Stages []*Stage
 	Main   []*chart // those that every reader looks for, in a fixed order
 	More   []*chart
 	Notes  []note
@@ -95,12 +104,12 @@ func collect(r *run.Run) (*contents, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.First, s.Last = ends(samples)
+		s.first, s.last = ends(samples)
 	}
 	return c, nil
 }
 
-func (c *contents) stage(name string) *stage {
+func (c *contents) stage(name string) *Stage {
 	for _, s := range c.Stages {
 		if s.Name == name {
 			return s
@@ -114,7 +123,7 @@ func (c *contents) stages(metrics, timing []run.Metrics) {
 	for _, row := range metrics {
 		s := c.stage(row.Stage)
 		if s == nil {
-			s = &stage{Name: row.Stage}
+			s = &Stage{Name: row.Stage}
 			c.Stages = append(c.Stages, s)
 		}
 		s.Length = max(s.Length, row.Step)
@@ -146,7 +155,7 @@ func orZero(v float64, _ bool) float64 {
 }
 
 // evaluated notes the accuracies of an evaluation row, which replace those of earlier steps.
-func (s *stage) evaluated(row run.Metrics) {
+func (s *Stage) evaluated(row run.Metrics) {
 	for _, v := range row.Values {
 		suite, name := split(v.Name)
 		if name != run.Accuracy {
@@ -159,9 +168,9 @@ func (s *stage) evaluated(row run.Metrics) {
 			x, _ := row.Get(name)
 			return x
 		}
-		e := evaluation{Suite: suite, Step: row.Step, Accuracy: v.V, Low: get(run.AccuracyLow), High: get(run.AccuracyHigh), N: get(run.Problems),
+		e := Evaluation{Suite: suite, Step: row.Step, Accuracy: v.V, Low: get(run.AccuracyLow), High: get(run.AccuracyHigh), N: get(run.Problems),
 			Gain: get(run.Gain), GainLow: get(run.GainLow), GainHigh: get(run.GainHigh)}
-		i := slices.IndexFunc(s.Evals, func(o evaluation) bool { return o.Suite == suite })
+		i := slices.IndexFunc(s.Evals, func(o Evaluation) bool { return o.Suite == suite })
 		if i < 0 {
 			s.Evals = append(s.Evals, e)
 		} else {
@@ -239,6 +248,12 @@ func add(all []*chart, name, label string, eval bool, p point) []*chart {
 	ch.Series[j].Points = append(ch.Series[j].Points, p)
 	return all
 }
+
+// First and Last are the sample texts that the page shows.
+func (s *Stage) First() []run.Sample { return s.first }
+
+// Last: see First.
+func (s *Stage) Last() []run.Sample { return s.last }
 
 const samplesShown = 4
 

@@ -76,7 +76,7 @@ func render(c *contents) (md, html []byte, err error) {
 	return plain.Bytes(), out.Bytes(), nil
 }
 
-func drawings(charts []*chart, stages []*stage) ([]drawing, error) {
+func drawings(charts []*chart, stages []*Stage) ([]drawing, error) {
 	var all []drawing
 	for _, ch := range charts {
 		svg, err := drawChart(ch, stages)
@@ -99,9 +99,9 @@ func drawings(charts []*chart, stages []*stage) ([]drawing, error) {
 
 // tableRow is one suite of one stage; the figures of the stage itself stand in its first row.
 type tableRow struct {
-	Stage *stage // nil in further rows of a stage
+	Stage *Stage // nil in further rows of a stage
 	Name  string
-	Eval  *evaluation // nil where nothing was evaluated
+	Eval  *Evaluation // nil where nothing was evaluated
 }
 
 func table(c *contents) []tableRow {
@@ -133,7 +133,7 @@ func title(name string) string {
 	return strings.ReplaceAll(name, "_", " ")
 }
 
-func accuracyCell(e *evaluation) string {
+func accuracyCell(e *Evaluation) string {
 	if e == nil || math.IsNaN(e.Accuracy) {
 		return "-"
 	}
@@ -144,7 +144,7 @@ func accuracyCell(e *evaluation) string {
 	return s
 }
 
-func gainCell(e *evaluation) string {
+func gainCell(e *Evaluation) string {
 	if e == nil || math.IsNaN(e.Gain) {
 		return "-"
 	}

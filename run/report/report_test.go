@@ -170,3 +170,23 @@ func TestThin(t *testing.T) {
 		t.Errorf("%d points, peaks kept: %v %v", len(out), high, low)
 	}
 }
+
+func TestSummary(t *testing.T) {
+	got, err := Summary(example(t))
+	check(t, err)
+	want := `stage        accuracy              gain over the stage before   cost
+base          0.0 % [ 0.0,  4.0]
+base gsm8k    0.0 %
+sft          26.2 % [22.2, 30.2]   +26.2 [23.2, 29.2] paired    1.2M tokens trained, 0:39
+sft gsm8k    13.1 %
+grpo         35.8 % [31.8, 39.8]    +9.6 [6.6, 12.6] paired     1.3M tokens sampled, 1.1M tokens trained, 1:13
+grpo gsm8k   17.9 %
+`
+	if got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	stages, err := Stages(example(t))
+	if err != nil || len(stages) != 3 || stages[2].From != 600 || stages[2].Evals[0].N != 500 {
+		t.Errorf("%+v, %v", stages, err)
+	}
+}
