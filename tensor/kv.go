@@ -1,0 +1,111 @@
+package tensor
+
+import (
+	"fmt"
+
+	"github.com/hone-lm/hone/tensor/internal/kernel"
+)
+
+// KV is a paged cache of keys and values for decoding: each page holds PageTokens positions of every layer and key head.
+type KV struct {
+	Layers, KVHeads, HeadDim, Pages int
+
+	data []float32 // [layer][key head][page]: keys [HeadDim][32], then values [32][HeadDim]
+}
+
+// NewKV returns a cache of the given number of pages, 4 * 2 * PageTokens * layers * kvHeads * headDim bytes each.
+func NewKV(layers, kvHeads, headDim, pages int) *KV {
+	return &KV{layers, kvHeads, headDim, pages, make([]float32, layers*kvHeads*pages*2*PageTokens*headDim)}
+}
+
+// Bytes returns the size of the cache.
+func (c *KV) Bytes() int64 { return 4 * int64(len(c.data)) }
+
+func (c *KV) pageSize() int { return 2 * PageTokens * c.HeadDim }
+
+// CopyPage copies page src to page dst in all layers: a sample that continues a shared prompt gets a copy of its last, partly filled page.
+func (c *KV) CopyPage(dst, src int) {
+	size := c.pageSize()
+	for i := range c.Layers * c.KVHeads {
+		at := i * c.Pages * size
+		copy(c.data[at+dst*size:at+(dst+1)*size], c.data[at+src*size:])
+	}
+}
+
+// CachedRow is one token in a step of decoding or prefill: its position in its document and the document's pages, which reach at least to that position.
+type CachedRow struct {
+	Pages []int32
+	Pos   int32
+}
+
+// AttentionCached puts the keys and values of every row into the row's page slot of the layer, then lets each row attend to positions 0 to Pos of its pages. It has no gradient.
+// q [n][heads*headDim], k and v [n][kvHeads*headDim]. A row's result has the bytes that Attention gives for the same document. Consecutive rows with the same Pages slice are worked on together.
+func (t *Tape) AttentionCached(q, k, v *Tensor, kv *KV, layer int, rows []CachedRow, heads, kvHeads, headDim int, scale float32) *Tensor {
+	sh := newAttnShape("AttentionCached", q, k, v, heads, kvHeads, headDim, scale)
+	if kv.KVHeads != kvHeads || kv.HeadDim != headDim || layer < 0 || layer >= kv.Layers || len(rows) != q.Rows {
+		panic(fmt.Sprintf("tensor: AttentionCached: layer %d, %d rows, %d key heads of %d; the cache has %d layers, %d key heads of %d, and q has %d rows",
+			layer, len(rows), kvHeads, headDim, kv.Layers, kv.KVHeads, kv.HeadDim, q.Rows))
+	}
+	t.lists.cached(rows, sh, kv.Pages)
+	out := t.New(q.Rows, q.Cols)
+	if t.mem.dry {
+		return out
+	}
+	size := kvHeads * kv.Pages * sh.page
+	j := &t.attn
+	j.set(sh, &t.lists, kv.data[layer*size:(layer+1)*size], kv.Pages, q.Rows)
+	j.q, j.k, j.v, j.out, j.lse = q.Data, k.Data, v.Data, out.Data, nil
+	j.cached = true
+	j.run(q.Rows*sh.kvStride*4, putRows)
+	j.run(j.work(), attend)
+	return out
+}
+
+// cached groups consecutive rows that share their pages.
+func (l *attnLists) cached(rows []CachedRow, sh attnShape, pages int) {
+	l.reset()
+	for lo := 0; lo < len(rows); {
+		list, need := rows[lo].Pages, int32(0)
+		hi := lo
+		for hi < len(rows) && samePages(rows[hi].Pages, list) {
+			need = max(need, rows[hi].Pos/PageTokens+1)
+			if rows[hi].Pos < 0 || int(need) > len(list) {
+				panic(fmt.Sprintf("tensor: AttentionCached: row %d at position %d has %d pages", hi, rows[hi].Pos, len(list)))
+			}
+			hi++
+		}
+		s := attnSeg{lo, hi, len(l.pages), int(need), len(l.lens)}
+		for _, p := range list[:need] {
+			if p < 0 || int(p) >= pages {
+				panic(fmt.Sprintf("tensor: AttentionCached: row %d names page %d of %d", lo, p, pages))
+			}
+			l.pages = append(l.pages, int(p)*sh.page)
+		}
+		for r := lo; r < hi; r++ {
+			l.lens = append(l.lens, rows[r].Pos+1)
+			l.keys += int(rows[r].Pos) + 1
+		}
+		for hi-lo == 1 && len(l.lens)-s.lens < sh.group { // one row: a length for each of its heads
+			l.lens = append(l.lens, rows[lo].Pos+1)
+		}
+		l.segs = append(l.segs, s)
+		l.addItems(len(l.segs)-1, sh.kvHeads, attnRows)
+		lo = hi
+	}
+}
+
+func samePages(a, b []int32) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+}
+
+// putRows writes the item's keys and values into the cache.
+func putRows(j *attnJob, _ *kernel.AttnScratch, it attnItem) {
+	s := j.segs[it.seg]
+	pool := j.pool[it.kv*j.head : (it.kv+1)*j.head]
+	for r := it.lo; r < it.hi; r++ {
+		pos := int(j.lens[s.lens+r-s.lo]) - 1
+		page, from := j.attnLists.pages[s.page+pos/PageTokens], r*j.kvStride+it.kv*j.headDim
+		kernel.PutK(pool, page, pos%PageTokens, j.headDim, j.k[from:from+j.headDim])
+		kernel.PutV(pool, page, pos%PageTokens, j.headDim, j.v[from:from+j.headDim])
+	}
+}

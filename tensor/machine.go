@@ -1,0 +1,21 @@
+package tensor
+
+import (
+	"github.com/hone-lm/hone/tensor/internal/kernel"
+	"github.com/hone-lm/hone/tensor/internal/par"
+)
+
+// Job is work in independent parts; see Parallel.
+type Job = par.Job
+
+// Parallel calls job.Part once for each i in [0, n), on as many processors as GOMAXPROCS allows, and returns when all are done. Results must not depend on who runs which part.
+func Parallel(n int, job Job) { par.Do(n, job) }
+
+// ParallelSections counts the parallel sections that really ran on more than one processor, for tests that compare numbers of processors.
+func ParallelSections() uint64 { return par.Sections() }
+
+// KernelLevel names the kernels in use: "avx512", "avx2" or "go".
+func KernelLevel() string { return kernel.Level() }
+
+// ForceKernelLevel chooses the kernels for a test and returns how to restore them. Levels that the CPU lacks panic or stay as they are, as the kernel package decides.
+func ForceKernelLevel(level string) (restore func()) { return kernel.ForceLevel(level) }

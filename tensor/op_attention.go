@@ -1,0 +1,289 @@
+package tensor
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/hone-lm/hone/tensor/internal/kernel"
+	"github.com/hone-lm/hone/tensor/internal/par"
+)
+
+// PageTokens is how many positions one page of keys and values holds. It is also the block of the attention recurrence, counted from the start of a document, which is what makes cached and packed attention agree to the bit.
+const PageTokens = 32
+
+// Doc is one document of a packed batch: rows From to To-1. Rows attend to the same document's rows up to themselves.
+type Doc struct{ From, To int }
+
+// attnShape is what every part of an attention call needs to know.
+type attnShape struct {
+	heads, kvHeads, headDim, group int
+	stride, kvStride               int // values in a row of q and of k
+	page                           int // values in a page: keys [headDim][32], then values [32][headDim]
+	scale                          float32
+}
+
+func newAttnShape(op string, q, k, v *Tensor, heads, kvHeads, headDim int, scale float32) attnShape {
+	if kvHeads <= 0 || heads%kvHeads != 0 || headDim <= 0 {
+		panic(fmt.Sprintf("tensor: %s: %d heads, %d key heads of %d", op, heads, kvHeads, headDim))
+	}
+	check(op, "q", q, -1, heads*headDim)
+	check(op, "k", k, q.Rows, kvHeads*headDim)
+	check(op, "v", v, q.Rows, kvHeads*headDim)
+	return attnShape{heads, kvHeads, headDim, heads / kvHeads, heads * headDim, kvHeads * headDim, 2 * PageTokens * headDim, scale}
+}
+
+// attnSeg is a run of query rows that share their pages.
+type attnSeg struct{ lo, hi, page, pages, lens int }
+
+// attnItem is one unit of work: rows lo to hi of a segment, for one key head.
+type attnItem struct{ seg, kv, lo, hi int }
+
+// attnLists are the work lists of one attention call, reused.
+type attnLists struct {
+	segs  []attnSeg
+	items []attnItem
+	pages []int   // offsets in the pool of one key head
+	lens  []int32 // keys that a row sees
+	keys  int     // their sum
+}
+
+func (l *attnLists) reset() {
+	l.segs, l.items, l.pages, l.lens, l.keys = l.segs[:0], l.items[:0], l.pages[:0], l.lens[:0], 0
+}
+
+// attnRows is how many query rows of a document one unit of forward work takes.
+const attnRows = 64
+
+func (l *attnLists) addItems(seg, kvHeads, block int) {
+	s := l.segs[seg]
+	for kv := range kvHeads {
+		for lo := s.lo; lo < s.hi; lo += block {
+			l.items = append(l.items, attnItem{seg, kv, lo, min(s.hi, lo+block)})
+		}
+	}
+}
+
+// packed lays the documents into pages and returns the number of pages and of rows covered. rowBlock bounds the rows of one unit of work.
+func (l *attnLists) packed(docs []Doc, rows int, sh attnShape, rowBlock int) (pages, covered int) {
+	l.reset()
+	last := 0
+	for i, d := range docs {
+		if d.From < last || d.To < d.From || d.To > rows {
+			panic(fmt.Sprintf("tensor: Attention: document %d is [%d, %d) after row %d of %d: documents must be in order and inside the batch", i, d.From, d.To, last, rows))
+		}
+		last = d.To
+		n := d.To - d.From
+		if n == 0 {
+			continue
+		}
+		np := (n + PageTokens - 1) / PageTokens
+		l.segs = append(l.segs, attnSeg{d.From, d.To, pages, np, len(l.lens)})
+		for range np {
+			l.pages = append(l.pages, pages*sh.page)
+			pages++
+		}
+		for j := range n {
+			l.lens = append(l.lens, int32(j+1))
+		}
+		l.addItems(len(l.segs)-1, sh.kvHeads, min(rowBlock, n))
+		l.keys += n * (n + 1) / 2
+		covered += n
+	}
+	return pages, covered
+}
+
+// attnJob is the parallel section of attention: workers draw units of work, each with a scratch of its own.
+type attnJob struct {
+	attnShape
+	*attnLists
+	fn               func(j *attnJob, s *kernel.AttnScratch, it attnItem)
+	next             atomic.Int64
+	scratch          []*kernel.AttnScratch
+	q, k, v, out     []float32
+	dOut, dq, dk, dv []float32
+	pool, dpool, lse []float32
+	head             int // values of the pool for one key head
+	rows             int
+	fresh            bool // dk and dv are undefined yet
+	cached           bool // a segment of one row has a length for each head of its group
+}
+
+// Part draws units until none is left.
+func (j *attnJob) Part(i int) {
+	for {
+		n := int(j.next.Add(1)) - 1
+		if n >= len(j.items) {
+			return
+		}
+		j.fn(j, j.scratch[i], j.items[n])
+	}
+}
+
+// run works through the items; work is their cost, as for partWork.
+func (j *attnJob) run(work int, fn func(j *attnJob, s *kernel.AttnScratch, it attnItem)) {
+	parts := min(par.Workers(), len(j.items), 1+work/partWork)
+	for len(j.scratch) < parts {
+		j.scratch = append(j.scratch, new(kernel.AttnScratch))
+	}
+	j.fn = fn
+	j.next.Store(0)
+	par.Do(parts, j)
+}
+
+// Attention is causal grouped-query attention over packed documents: q [n][heads*headDim], k and v [n][kvHeads*headDim], scores multiplied by scale. Rows outside every document give zero. docs must stay unchanged until Backward.
+func (t *Tape) Attention(q, k, v *Tensor, docs []Doc, heads, kvHeads, headDim int, scale float32) *Tensor {
+	sh := newAttnShape("Attention", q, k, v, heads, kvHeads, headDim, scale)
+	pages, covered := t.lists.packed(docs, q.Rows, sh, attnRows)
+	out := t.New(q.Rows, q.Cols)
+	pool, poolSpan := t.scratch(pages * sh.page * kvHeads)
+	lse, lseSpan := t.scratch(q.Rows * heads)
+	pushed := t.push(node{back: attentionBack, out: out, x: q, y: k, z: v, docs: docs, pool: poolSpan, pools: pool, stat: lseSpan, stats: lse,
+		heads: heads, kvHeads: kvHeads, headDim: headDim, scale: scale})
+	if !t.mem.dry {
+		if covered < q.Rows {
+			t.zero(out.Data)
+		}
+		j := &t.attn
+		j.set(sh, &t.lists, pool, pages, q.Rows)
+		j.q, j.k, j.v, j.out, j.lse = q.Data, k.Data, v.Data, out.Data, lse
+		j.cached = false
+		j.run(q.Rows*sh.kvStride*2, fillPages)
+		j.run(j.work(), attend)
+	}
+	if !pushed {
+		t.mem.release(poolSpan)
+		t.mem.release(lseSpan)
+		return out
+	}
+	keepData(q)
+	keepData(out)
+	return out
+}
+
+func (j *attnJob) set(sh attnShape, l *attnLists, pool []float32, pages, rows int) {
+	j.attnShape, j.attnLists, j.pool, j.head, j.rows = sh, l, pool, pages*sh.page, rows
+}
+
+// work estimates the cost of the scores and the weighted sums.
+func (j *attnJob) work() int { return j.keys * j.stride / 4 }
+
+// fillPages lays the keys and values of the item's rows into their pages. Items begin on a page's first row: attnRows is a multiple of PageTokens.
+func fillPages(j *attnJob, _ *kernel.AttnScratch, it attnItem) {
+	s := j.segs[it.seg]
+	for lo := it.lo; lo < it.hi; lo += PageTokens {
+		n := min(PageTokens, it.hi-lo)
+		at := it.kv*j.head + j.attnLists.pages[s.page+(lo-s.lo)/PageTokens]
+		from := lo*j.kvStride + it.kv*j.headDim
+		kernel.Transpose(n, j.headDim, j.k[from:], j.kvStride, j.pool[at:], PageTokens)
+		vals := j.pool[at+PageTokens*j.headDim:]
+		for r := range n {
+			copy(vals[r*j.headDim:(r+1)*j.headDim], j.v[from+r*j.kvStride:])
+		}
+	}
+}
+
+// attend runs the kernel for the query heads of one key head.
+func attend(j *attnJob, scratch *kernel.AttnScratch, it attnItem) {
+	s := j.segs[it.seg]
+	pool := j.pool[it.kv*j.head : (it.kv+1)*j.head]
+	pages := j.attnLists.pages[s.page : s.page+s.pages]
+	first := it.kv * j.group
+	if j.cached && s.hi-s.lo == 1 { // its heads are the kernel's rows
+		at := it.lo*j.stride + first*j.headDim
+		kernel.AttnForward(scratch, j.group, j.q[at:], j.headDim, j.lens[s.lens:s.lens+j.group], pool, pages, j.headDim, j.scale, j.out[at:], j.headDim, nil)
+		return
+	}
+	lens := j.lens[s.lens+it.lo-s.lo : s.lens+it.hi-s.lo]
+	for h := first; h < first+j.group; h++ {
+		at := it.lo*j.stride + h*j.headDim
+		kernel.AttnForward(scratch, it.hi-it.lo, j.q[at:], j.stride, lens, pool, pages, j.headDim, j.scale, j.out[at:], j.stride, j.lseOf(h, it.lo, it.hi-it.lo))
+	}
+}
+
+// lseOf returns where the log-sum-exp of n rows of a head goes: [head][row].
+func (j *attnJob) lseOf(head, row, n int) []float32 {
+	if j.lse == nil {
+		return nil
+	}
+	return j.lse[head*j.rows+row : head*j.rows+row+n]
+}
+
+func attentionBack(t *Tape, n *node) {
+	q, k, v := n.x, n.y, n.z
+	sh := newAttnShape("Attention", q, q, q, n.heads, n.heads, n.headDim, n.scale)
+	sh.kvHeads, sh.group, sh.kvStride = n.kvHeads, n.heads/n.kvHeads, n.kvHeads*n.headDim
+	pages, covered := t.lists.packed(n.docs, q.Rows, sh, q.Rows+1) // a whole document at a time: dK and dV add the query rows in order
+	size := pages * sh.page * sh.kvHeads
+	dpool, poolSpan := t.scratch(size)
+	t.zero(dpool)
+	dq, dqSpan := t.gradOrScratch(q)
+	dk, freshK, dkSpan := t.gradOrScratchRaw(k)
+	dv, freshV, dvSpan := t.gradOrScratchRaw(v)
+	if freshK != freshV || covered < q.Rows {
+		t.clearIf(freshK, dk)
+		t.clearIf(freshV, dv)
+		freshK = false
+	}
+	if !t.mem.dry {
+		j := &t.attn
+		j.set(sh, &t.lists, n.pools, pages, q.Rows)
+		j.q, j.out, j.dOut, j.lse = q.Data, n.out.Data, n.out.Grad, n.stats
+		j.dq, j.dk, j.dv, j.dpool, j.fresh = dq, dk, dv, dpool, freshK
+		j.run(3*j.work(), attendBack)
+	}
+	t.mem.release(poolSpan)
+	t.mem.release(dqSpan)
+	t.mem.release(dkSpan)
+	t.mem.release(dvSpan)
+}
+
+func (t *Tape) clearIf(yes bool, x []float32) {
+	if yes {
+		t.zero(x)
+	}
+}
+
+// gradOrScratch returns the gradient of x, or zeroed scratch (to be released) where none is wanted.
+func (t *Tape) gradOrScratch(x *Tensor) ([]float32, span) {
+	g, fresh, s := t.gradOrScratchRaw(x)
+	t.clearIf(fresh, g)
+	return g, s
+}
+
+func (t *Tape) gradOrScratchRaw(x *Tensor) (g []float32, fresh bool, s span) {
+	if x.wants() {
+		g, fresh = t.gradRaw(x)
+		return g, fresh, span{}
+	}
+	g, s = t.scratch(x.Rows * x.Cols)
+	return g, true, s
+}
+
+func attendBack(j *attnJob, scratch *kernel.AttnScratch, it attnItem) {
+	s := j.segs[it.seg]
+	rows := s.hi - s.lo
+	pool, dpool := j.pool[it.kv*j.head:(it.kv+1)*j.head], j.dpool[it.kv*j.head:(it.kv+1)*j.head]
+	pages := j.attnLists.pages[s.page : s.page+s.pages]
+	lens := j.lens[s.lens : s.lens+rows]
+	for h := it.kv * j.group; h < (it.kv+1)*j.group; h++ {
+		at := s.lo*j.stride + h*j.headDim
+		kernel.AttnBackward(scratch, rows, j.q[at:], j.stride, lens, pool, pages, j.headDim, j.scale, j.out[at:], j.dOut[at:], j.stride,
+			j.lseOf(h, s.lo, rows), j.dq[at:], j.stride, dpool)
+	}
+	for r := range rows {
+		page := dpool[pages[r/PageTokens]:]
+		slot := r % PageTokens * j.headDim
+		at := (s.lo+r)*j.kvStride + it.kv*j.headDim
+		j.put(j.dk[at:at+j.headDim], page[slot:slot+j.headDim])
+		slot += PageTokens * j.headDim
+		j.put(j.dv[at:at+j.headDim], page[slot:slot+j.headDim])
+	}
+}
+
+func (j *attnJob) put(dst, src []float32) {
+	if j.fresh {
+		copy(dst, src)
+		return
+	}
+	kernel.AddTo(dst, src)
+}
