@@ -38,15 +38,16 @@ func decodeMessage(raw json.RawMessage, m *Message) error {
 	if raw[0] != '{' {
 		return fmt.Errorf(`is %s; write {"role": ..., "content": ...}`, kindOf(raw))
 	}
-	var fields struct {
-		Role    json.RawMessage `json:"role"`
-		Content json.RawMessage `json:"content"`
-	}
+	var fields map[string]json.RawMessage // not a struct, which would take "Role" for "role"
 	if err := json.Unmarshal(raw, &fields); err != nil {
 		return err
 	}
+	if fields["weight"] != nil { // passing over it would train what the file says not to train
+		return errors.New(`"weight" is not read; remove it and say train_on: last, or keep only conversations that are to be trained whole`)
+	}
+	m.Raw = raw
 	var err error
-	if m.Role, err = messageText("role", fields.Role); err != nil {
+	if m.Role, err = messageText("role", fields["role"]); err != nil {
 		return err
 	}
 	if !slices.Contains(roles, m.Role) {
@@ -55,7 +56,10 @@ func decodeMessage(raw json.RawMessage, m *Message) error {
 		}
 		return fmt.Errorf("role %q is none of %s", m.Role, strings.Join(roles, ", "))
 	}
-	m.Content, err = messageText("content", fields.Content)
+	if calls := fields["tool_calls"]; calls != nil && calls[0] == '[' && (fields["content"] == nil || fields["content"][0] == 'n') {
+		return nil
+	}
+	m.Content, err = messageText("content", fields["content"])
 	return err
 }
 

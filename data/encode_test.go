@@ -61,7 +61,7 @@ func show(e Example) string {
 }
 
 func TestEncode(t *testing.T) {
-	talk := []Message{{"user", "hi"}, {"assistant", "yo"}, {"user", "so"}, {"assistant", "ok"}}
+	talk := []Message{{Role: "user", Content: "hi"}, {Role: "assistant", Content: "yo"}, {Role: "user", Content: "so"}, {Role: "assistant", Content: "ok"}}
 	withBegin := codec()
 	withBegin.Begin = []int32{'^'}
 	for name, c := range map[string]struct {
@@ -90,7 +90,7 @@ func TestEncodeErrors(t *testing.T) {
 	bare.End = nil
 	open := chatCodec()
 	open.End = []int32{999}
-	user := []Message{{"user", "hi"}}
+	user := []Message{{Role: "user", Content: "hi"}}
 	for _, c := range []struct {
 		row   Row
 		codec Codec
@@ -104,7 +104,7 @@ func TestEncodeErrors(t *testing.T) {
 		{Row{Prompt: "a", Completion: "b"}, open, TrainAnswers, "no trained end token"},
 		{Row{Messages: user}, codec(), TrainAnswers, "no chat template"},
 		{Row{Messages: user}, chatCodec(), TrainAnswers, `no message has role "assistant"; add an assistant message or set train_on: all`},
-		{Row{Messages: append(user, Message{"assistant", "x"}, Message{"user", "y"})}, chatCodec(), TrainLast, "no trained token with train_on: last"},
+		{Row{Messages: append(user, Message{Role: "assistant", Content: "x"}, Message{Role: "user", Content: "y"})}, chatCodec(), TrainLast, "no trained token with train_on: last"},
 		{Row{Prompt: "a", Completion: "b"}, codec(), "prompts", `train_on: "prompts" is none of`},
 	} {
 		c.row.File, c.row.Line = "train.jsonl", 17

@@ -83,6 +83,14 @@ func TestReadMessages(t *testing.T) {
 	}
 }
 
+func TestReadToolCalls(t *testing.T) {
+	const call = `{"role":"assistant","content":null,"tool_calls":[{"function":{"name":"f","arguments":"{}"}}]}`
+	rows, err := Read(file(t, "chat.jsonl", `{"messages":[{"role":"user","content":"hi"},`+call+`]}`), Options{})
+	if err != nil || rows[0].Messages[1].Content != "" || string(rows[0].Messages[1].Raw) != call {
+		t.Errorf("%+v, %v", rows, err)
+	}
+}
+
 func TestReadErrors(t *testing.T) {
 	ok := `{"prompt":"p","completion":"c"}` + "\n"
 	for name, c := range map[string]struct{ content, want string }{
@@ -124,8 +132,11 @@ func TestReadErrors(t *testing.T) {
 		"message a string":   {`{"messages":["hi"]}`, "messages[0]: is a string"},
 		"role":               {`{"messages":[{"role":"user","content":"x"},{"role":"gpt","content":"x"}]}`, `messages[1]: role "gpt" is called "assistant"`},
 		"odd role":           {`{"messages":[{"role":"narrator","content":"x"}]}`, "none of system"},
+		"capital":            {`{"messages":[{"Role":"user","content":"x"}]}`, `messages[0]: no "role"`},
 		"no role":            {`{"messages":[{"content":"x"}]}`, `messages[0]: no "role"`},
 		"no content":         {`{"messages":[{"role":"user"}]}`, `no "content"`},
+		"null content":       {`{"messages":[{"role":"assistant","content":null}]}`, `"content" is null`},
+		"weight":             {`{"messages":[{"role":"assistant","content":"x","weight":0}]}`, `messages[0]: "weight" is not read`},
 		"content":            {`{"messages":[{"role":"user","content":3}]}`, `"content" is a number`},
 		"empty":              {"", "holds no rows"},
 		"blank":              {" \n\r\n", "holds no rows"},
