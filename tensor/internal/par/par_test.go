@@ -2,22 +2,35 @@ package par
 
 import (
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
+// counter counts the visits of each part and runs another job inside when there is one.
 type counter struct {
-	hits []atomic.Int32
-	also Job
+	hits  []atomic.Int32
+	inner Job
 }
 
+func newCounter(n int) *counter { return &counter{hits: make([]atomic.Int32, n)} }
+
 func (c *counter) Part(i int) {
-	if c.also != nil {
-		Do(3, c.also)
+	if c.inner != nil {
+		Do(3, c.inner)
 	}
 	c.hits[i].Add(1)
+}
+
+// wrong returns the first part that did not run want times, or -1.
+func (c *counter) wrong(want int32) int {
+	for i := range c.hits {
+		if c.hits[i].Load() != want {
+			return i
+		}
+	}
+	return -1
 }
 
 func threads(t *testing.T, n int) {
@@ -28,14 +41,12 @@ func threads(t *testing.T, n int) {
 func TestEveryPartOnce(t *testing.T) {
 	threads(t, 4)
 	before := Sections()
-	for round := range 2000 {
+	for round := range 3000 {
 		n := round % 17
-		c := &counter{hits: make([]atomic.Int32, n)}
+		c := newCounter(n)
 		Do(n, c)
-		for i := range c.hits {
-			if got := c.hits[i].Load(); got != 1 {
-				t.Fatalf("round %d: part %d ran %d times", round, i, got)
-			}
+		if i := c.wrong(1); i >= 0 {
+			t.Fatalf("round %d: part %d of %d ran %d times", round, i, n, c.hits[i].Load())
 		}
 	}
 	if Sections() == before {
@@ -43,52 +54,110 @@ func TestEveryPartOnce(t *testing.T) {
 	}
 }
 
+// plainSum has no atomics: the race detector must see that Do orders the parts before its return.
+type plainSum struct{ parts [64]int }
+
+func (s *plainSum) Part(i int) { s.parts[i]++ }
+
+func TestDoOrdersMemory(t *testing.T) {
+	threads(t, 3)
+	s := new(plainSum)
+	for round := range 2000 {
+		Do(len(s.parts), s)
+		if s.parts[round%64] != round+1 {
+			t.Fatalf("round %d: part saw %d", round, s.parts[round%64])
+		}
+	}
+}
+
+// rendezvous needs two goroutines at the same time, so it ends only if a worker comes.
+type rendezvous struct{ here atomic.Int32 }
+
+func (r *rendezvous) Part(int) {
+	r.here.Add(1)
+	for end := time.Now().Add(10 * time.Second); r.here.Load() < 2; runtime.Gosched() {
+		if time.Now().After(end) {
+			panic("no worker came")
+		}
+	}
+}
+
+func TestParkedWorkerWakes(t *testing.T) {
+	threads(t, 2)
+	for range 20 {
+		Do(2, new(rendezvous))
+		time.Sleep(2 * time.Millisecond) // long enough to park
+	}
+	for pause := time.Duration(0); pause < 200*time.Microsecond; pause += 2 * time.Microsecond {
+		Do(2, new(rendezvous))
+		for end := time.Now().Add(pause); time.Now().Before(end); { // around the moment of parking
+		}
+	}
+}
+
 func TestNestedAndConcurrent(t *testing.T) {
 	threads(t, 2)
 	var wg sync.WaitGroup
 	for range 8 {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			for range 200 {
-				inner := &counter{hits: make([]atomic.Int32, 3)}
-				outer := &counter{hits: make([]atomic.Int32, 5), also: inner}
+		wg.Go(func() {
+			for range 300 {
+				inner, outer := newCounter(3), newCounter(5)
+				outer.inner = inner
 				Do(5, outer)
-				if inner.hits[0].Load() != 5 || outer.hits[4].Load() != 1 {
-					t.Errorf("inner %d, outer %d", inner.hits[0].Load(), outer.hits[4].Load())
+				if inner.wrong(5) >= 0 || outer.wrong(1) >= 0 {
+					t.Errorf("inner part 0 ran %d times, outer part 4 %d times", inner.hits[0].Load(), outer.hits[4].Load())
 				}
 			}
-		}()
+		})
 	}
 	wg.Wait()
 }
 
-type thrower struct{}
+func TestProcessorsChange(t *testing.T) {
+	threads(t, 1)
+	for round := range 400 {
+		runtime.GOMAXPROCS(1 + round%4)
+		c := newCounter(9)
+		Do(9, c)
+		if i := c.wrong(1); i >= 0 {
+			t.Fatalf("round %d: part %d ran %d times", round, i, c.hits[i].Load())
+		}
+	}
+}
 
-func (thrower) Part(i int) {
+type thrower struct{ ran atomic.Int32 }
+
+func (p *thrower) Part(i int) {
+	p.ran.Add(1)
 	if i == 3 {
 		panic("boom")
 	}
 }
 
 func TestPanicReachesCaller(t *testing.T) {
-	threads(t, 2)
-	defer func() {
-		if v, _ := recover().(string); !strings.Contains(v, "boom") {
-			t.Errorf("recovered %q", v)
+	for _, n := range []int{1, 2} {
+		threads(t, n)
+		for range 50 {
+			func() {
+				defer func() {
+					if v := recover(); v != "boom" {
+						t.Errorf("GOMAXPROCS %d: recovered %v", n, v)
+					}
+				}()
+				Do(8, new(thrower))
+			}()
+			c := newCounter(4)
+			Do(4, c)
+			if c.wrong(1) >= 0 {
+				t.Fatal("the pool is dead after a panic")
+			}
 		}
-		c := &counter{hits: make([]atomic.Int32, 4)}
-		Do(4, c) // the pool still works
-		if c.hits[3].Load() != 1 {
-			t.Error("pool is dead after a panic")
-		}
-	}()
-	Do(8, thrower{})
+	}
 }
 
 func TestNoAllocation(t *testing.T) {
 	threads(t, 2)
-	c := &counter{hits: make([]atomic.Int32, 4)}
+	c := newCounter(4)
 	Do(4, c)
 	if n := testing.AllocsPerRun(100, func() { Do(4, c) }); n != 0 {
 		t.Errorf("%v allocations", n)
@@ -97,18 +166,28 @@ func TestNoAllocation(t *testing.T) {
 
 func TestSplit(t *testing.T) {
 	for _, n := range []int{0, 1, 7, 8, 100, 1000} {
-		for parts := 1; parts < 5; parts++ {
-			at := 0
-			for i := range parts {
-				lo, hi := Split(n, parts, i, 8)
-				if lo != at || hi < lo {
-					t.Fatalf("n %d parts %d i %d: [%d, %d) after %d", n, parts, i, lo, hi, at)
+		for _, align := range []int{1, 8, 48} {
+			for parts := 1; parts < 5; parts++ {
+				at := 0
+				for i := range parts {
+					lo, hi := Split(n, parts, i, align)
+					if lo != at || hi < lo || hi != n && hi%align != 0 {
+						t.Fatalf("n %d parts %d align %d: range %d is [%d, %d) after %d", n, parts, align, i, lo, hi, at)
+					}
+					at = hi
 				}
-				at = hi
-			}
-			if at != n {
-				t.Fatalf("n %d parts %d covers %d", n, parts, at)
+				if at != n {
+					t.Fatalf("n %d parts %d align %d: covers %d", n, parts, align, at)
+				}
 			}
 		}
+	}
+}
+
+// BenchmarkHandOver is the cost of an empty section of two parts.
+func BenchmarkHandOver(b *testing.B) {
+	c := newCounter(2)
+	for b.Loop() {
+		Do(2, c)
 	}
 }
