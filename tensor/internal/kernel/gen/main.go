@@ -1,0 +1,27 @@
+// Command gen writes the assembly of package kernel with avo. It is a module of its own so that users of hone do not fetch avo:
+//
+//	go generate ./tensor/internal/kernel
+package main
+
+import (
+	"flag"
+	"log"
+
+	. "github.com/mmcloughlin/avo/build"
+)
+
+var what = flag.String("what", "", "gemm or vec")
+
+func main() {
+	flag.Parse()
+	ConstraintExpr("!purego")
+	switch *what {
+	case "gemm":
+		gemm()
+	case "vec":
+		vec()
+	default:
+		log.Fatalf("-what %q: want gemm or vec", *what)
+	}
+	Generate()
+}
