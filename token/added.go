@@ -1,0 +1,96 @@
+package token
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// addedToken is a token that is cut out of the text before anything else looks at it (added_tokens of tokenizer.json).
+type addedToken struct {
+	id                         int32
+	content                    string
+	special                    bool // a control token: matched only where special tokens are parsed, left out by skipSpecial
+	singleWord, lstrip, rstrip bool // matches whole words only; takes the white space on its left, on its right
+	normalized                 bool // is looked for in the normalised text
+}
+
+// matcher finds added tokens: leftmost first, of several at one place the longest.
+type matcher struct {
+	first  [256][]addedToken // by first byte, longest first
+	byText map[string]int32
+}
+
+func newMatcher(list []addedToken) *matcher {
+	m := &matcher{byText: map[string]int32{}}
+	for _, a := range list {
+		b := a.content[0]
+		m.first[b] = append(m.first[b], a)
+		m.byText[a.content] = a.id
+	}
+	for b := range m.first {
+		slices.SortStableFunc(m.first[b], func(x, y addedToken) int { return len(y.content) - len(x.content) })
+	}
+	return m
+}
+
+func (m *matcher) id(text string) (int32, bool) {
+	if m == nil {
+		return -1, false
+	}
+	id, ok := m.byText[text]
+	return id, ok
+}
+
+// next returns the first token at or after from, and its span with the white space that it strips, which never begins before from.
+// A token that is refused (a special one where special is false, a part of a word) is passed over with all its bytes, as the
+// Hugging Face library does.
+func (m *matcher) next(s string, from int, special bool) (*addedToken, Span) {
+	for at := from; at < len(s); {
+		a := m.at(s, at)
+		if a == nil {
+			at++
+			continue
+		}
+		to := at + len(a.content)
+		if a.special && !special || a.singleWord && (endsWithWord(s[:at]) || startsWithWord(s[to:])) {
+			at = to
+			continue
+		}
+		sp := Span{at, to}
+		if a.lstrip {
+			sp.From = max(from, len(strings.TrimRightFunc(s[:at], unicode.IsSpace)))
+		}
+		if a.rstrip {
+			sp.To = len(s) - len(strings.TrimLeftFunc(s[to:], unicode.IsSpace))
+		}
+		return a, sp
+	}
+	return nil, Span{}
+}
+
+func (m *matcher) at(s string, at int) *addedToken {
+	list := m.first[s[at]]
+	for i := range list {
+		if strings.HasPrefix(s[at:], list[i].content) {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
+func endsWithWord(s string) bool {
+	r, n := utf8.DecodeLastRuneInString(s)
+	return n > 0 && isWord(r)
+}
+
+func startsWithWord(s string) bool {
+	r, n := utf8.DecodeRuneInString(s)
+	return n > 0 && isWord(r)
+}
+
+// isWord is \w of Unicode regular expressions (UTS 18, annex C).
+func isWord(r rune) bool {
+	return unicode.IsLetter(r) || unicode.In(r, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc, unicode.Other_Alphabetic, unicode.Join_Control)
+}
