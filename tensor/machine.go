@@ -17,5 +17,5 @@ func ParallelSections() uint64 { return par.Sections() }
 // KernelLevel names the kernels in use: "avx512", "avx2" or "go".
 func KernelLevel() string { return kernel.Level() }
 
-// ForceKernelLevel chooses the kernels for a test and returns how to restore them. Levels that the CPU lacks panic or stay as they are, as the kernel package decides.
-func ForceKernelLevel(level string) (restore func()) { return kernel.ForceLevel(level) }
+// ForceKernelLevel chooses the kernels for a test and returns how to restore them; ok is false, and nothing changes, when this CPU or build lacks the level. Nothing else may run meanwhile.
+func ForceKernelLevel(level string) (restore func(), ok bool) { return kernel.ForceLevel(level) }

@@ -281,6 +281,41 @@ func TestTransformer(t *testing.T) {
 	fatal(t, same("log-probs of the first two documents", score(lengths[:2]...), all[:lengths[0]+lengths[1]-2]))
 }
 
+// TestKernelLevels wants the same bytes of loss and gradients from AVX-512 and AVX2, and the plain Go kernels to agree to rounding.
+func TestKernelLevels(t *testing.T) {
+	run := func(level string) (loss float64, params []*Tensor, ok bool) {
+		restore, ok := ForceKernelLevel(level)
+		defer restore()
+		if !ok {
+			return 0, nil, false
+		}
+		m, l := newTiny(2), newMeanLoss()
+		m.batch(1, 130, 33, 2)
+		m.train(NewTape(), l)
+		return l.sum, m.params(), true
+	}
+	plain, want, ok := run("go")
+	if !ok {
+		t.Fatal("there is no plain Go level")
+	}
+	var vector []*Tensor
+	for _, level := range []string{"avx2", "avx512"} {
+		loss, params, ok := run(level)
+		if !ok {
+			t.Logf("this CPU or build has no %s", level)
+			continue
+		}
+		approx(t, level+" loss", loss, plain, 1e-5)
+		for i := range params {
+			fatal(t, near(fmt.Sprintf("%s: gradient of parameter %d", level, i), params[i].Grad, wide(want[i].Grad), 1e-4))
+			if vector != nil {
+				fatal(t, same(fmt.Sprintf("%s: gradient of parameter %d", level, i), params[i].Grad, vector[i].Grad))
+			}
+		}
+		vector = params
+	}
+}
+
 // TestDecodingMatchesTraining wants the hidden states of token-by-token decoding to have the bytes of the packed forward.
 func TestDecodingMatchesTraining(t *testing.T) {
 	m, tape := newTiny(2), NewTape()
