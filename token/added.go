@@ -46,7 +46,7 @@ func (m *matcher) id(text string) (int32, bool) {
 // next returns the first token at or after from, and its span with the white space that it strips, which never begins before from.
 // A token that is refused (a special one where special is false, a part of a word) is passed over with all its bytes, as the
 // Hugging Face library does.
-func (m *matcher) next(s string, from int, special bool) (*addedToken, Span) {
+func (m *matcher) next(s string, from int, special bool) (*addedToken, span) {
 	for at := from; at < len(s); {
 		a := m.at(s, at)
 		if a == nil {
@@ -58,16 +58,16 @@ func (m *matcher) next(s string, from int, special bool) (*addedToken, Span) {
 			at = to
 			continue
 		}
-		sp := Span{at, to}
+		sp := span{at, to}
 		if a.lstrip {
-			sp.From = max(from, len(strings.TrimRightFunc(s[:at], unicode.IsSpace)))
+			sp.from = max(from, len(strings.TrimRightFunc(s[:at], unicode.IsSpace)))
 		}
 		if a.rstrip {
-			sp.To = len(s) - len(strings.TrimLeftFunc(s[to:], unicode.IsSpace))
+			sp.to = len(s) - len(strings.TrimLeftFunc(s[to:], unicode.IsSpace))
 		}
 		return a, sp
 	}
-	return nil, Span{}
+	return nil, span{}
 }
 
 func (m *matcher) at(s string, at int) *addedToken {

@@ -14,7 +14,7 @@ import (
 type bpe struct {
 	vocab
 	byteID       [256]int32       // -1 where the vocabulary lacks the byte: it is left out, as the reference implementations do, or becomes unk
-	unk          int32            // -1: none
+	unkByte      int32            // what a byte outside the vocabulary becomes, -1: nothing
 	fuseUnk      bool             // neighbouring unknown bytes become one unk
 	merges       map[uint64]merge // pair of ids -> what it becomes
 	ignoreMerges bool             // a piece that is a token is taken whole, even if no merges lead to it
@@ -37,11 +37,18 @@ func (t *bpe) Encode(text string, o EncodeOptions) []int32 {
 	return e.ids
 }
 
-func (t *bpe) EncodeOffsets(text string, o EncodeOptions) ([]int32, []Span) {
-	e := encoder{t: t, special: o.Special, offsets: true, spans: []Span{}}
+func (t *bpe) EncodeOffsets(text string, o EncodeOptions) ([]int32, [][2]int) {
+	e := encoder{t: t, special: o.Special, offsets: true, spans: []span{}}
 	e.encode(text, o.AddSpecial)
-	return e.ids, e.spans
+	out := make([][2]int, len(e.spans))
+	for i, sp := range e.spans {
+		out[i] = [2]int{sp.from, sp.to}
+	}
+	return e.ids, out
 }
+
+// span is a range of bytes, [from, to).
+type span struct{ from, to int }
 
 // encoder is the state of one call.
 type encoder struct {
@@ -49,8 +56,8 @@ type encoder struct {
 	special bool
 	offsets bool
 	ids     []int32
-	spans   []Span
-	a, b    []Span // pieces before and after a splitter
+	spans   []span
+	a, b    []span // pieces before and after a splitter
 }
 
 func (e *encoder) encode(text string, addSpecial bool) {
@@ -63,9 +70,9 @@ func (e *encoder) encode(text string, addSpecial bool) {
 		if a == nil {
 			break
 		}
-		e.stretch(text[at:sp.From], at)
+		e.stretch(text[at:sp.from], at)
 		e.put(a.id, sp)
-		at = sp.To
+		at = sp.to
 	}
 	e.stretch(text[at:], at)
 	if addSpecial {
@@ -75,11 +82,11 @@ func (e *encoder) encode(text string, addSpecial bool) {
 
 func (e *encoder) fixed(ids []int32, at int) {
 	for _, id := range ids {
-		e.put(id, Span{at, at})
+		e.put(id, span{at, at})
 	}
 }
 
-func (e *encoder) put(id int32, sp Span) {
+func (e *encoder) put(id int32, sp span) {
 	e.ids = append(e.ids, id)
 	if e.offsets {
 		e.spans = append(e.spans, sp)
@@ -103,9 +110,9 @@ func (e *encoder) stretch(s string, base int) {
 			if a == nil {
 				break
 			}
-			e.words(s[from:sp.From], from)
+			e.words(s[from:sp.from], from)
 			e.put(a.id, sp)
-			from = sp.To
+			from = sp.to
 		}
 		e.words(s[from:], from)
 	} else {
@@ -114,9 +121,9 @@ func (e *encoder) stretch(s string, base int) {
 	for i := first; i < len(e.spans); i++ { // from offsets in the normalised stretch to those in the text
 		sp := &e.spans[i]
 		if at != nil {
-			sp.From, sp.To = at[sp.From], at[sp.To]
+			sp.from, sp.to = at[sp.from], at[sp.to]
 		}
-		sp.From, sp.To = sp.From+base, sp.To+base
+		sp.from, sp.to = sp.from+base, sp.to+base
 	}
 }
 
@@ -128,7 +135,7 @@ func (e *encoder) words(s string, base int) {
 	if e.t.prefixSpace && s[0] != ' ' {
 		s, base = " "+s, base-1
 	}
-	pieces := append(e.a[:0], Span{0, len(s)})
+	pieces := append(e.a[:0], span{0, len(s)})
 	spare := e.b
 	for _, split := range e.t.splits {
 		spare = spare[:0]
@@ -140,30 +147,30 @@ func (e *encoder) words(s string, base int) {
 	e.a, e.b = pieces, spare
 	for _, p := range pieces {
 		n := len(e.ids)
-		e.ids = e.t.piece(e.ids, s[p.From:p.To])
+		e.ids = e.t.piece(e.ids, s[p.from:p.to])
 		if e.offsets {
 			e.place(n, p)
 		}
 	}
 	for i := first; i < len(e.spans); i++ {
-		e.spans[i].From, e.spans[i].To = max(start, e.spans[i].From+base), max(start, e.spans[i].To+base)
+		e.spans[i].from, e.spans[i].to = max(start, e.spans[i].from+base), max(start, e.spans[i].to+base)
 	}
 }
 
 // place gives the ids from n on their bytes within a piece. Bytes that no token stands for go to the token before them.
-func (e *encoder) place(n int, p Span) {
-	at := p.From
+func (e *encoder) place(n int, p span) {
+	at := p.from
 	for _, id := range e.ids[n:] {
 		size := len(e.t.bytes[id])
-		if id == e.t.unk {
+		if id == e.t.unkByte {
 			size = 1
 		}
-		to := min(at+size, p.To)
-		e.spans = append(e.spans, Span{at, to})
+		to := min(at+size, p.to)
+		e.spans = append(e.spans, span{at, to})
 		at = to
 	}
 	if n < len(e.ids) {
-		e.spans[len(e.spans)-1].To = p.To
+		e.spans[len(e.spans)-1].to = p.to
 	}
 }
 
@@ -268,8 +275,8 @@ func (t *bpe) symbols(ids []int32, s string) []int32 {
 	for i := range len(s) {
 		id := t.byteID[s[i]]
 		if id < 0 {
-			if t.unk >= 0 && !(fused && t.fuseUnk) {
-				ids = append(ids, t.unk)
+			if t.unkByte >= 0 && !(fused && t.fuseUnk) {
+				ids = append(ids, t.unkByte)
 			}
 			fused = true
 			continue

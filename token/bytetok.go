@@ -33,20 +33,9 @@ func byteTagNames() []string {
 }
 
 // byteTemplate is the chat template of the byte tokenizer: every turn begins with one token, the assistant's ends with one.
-const byteTemplate = `{{- bos_token }}
-{%- for message in messages %}
-    {%- if message.role == 'assistant' %}
-        {{- '<|assistant|>' }}
-        {%- generation %}{{- message.content + eos_token }}{%- endgeneration %}
-    {%- elif message.role == 'user' or message.role == 'system' %}
-        {{- '<|' + message.role + '|>' + message.content }}
-    {%- else %}
-        {{- raise_exception('the byte tokenizer has no role ' + message.role + ': write user, assistant or system') }}
-    {%- endif %}
-{%- endfor %}
-{%- if add_generation_prompt %}
-    {{- '<|assistant|>' }}
-{%- endif %}`
+const byteTemplate = `{% for m in messages %}{% if m.role == 'system' %}<|system|>{% elif m.role == 'user' %}<|user|>` +
+	`{% else %}<|assistant|>{% endif %}{{ m.content }}{% if m.role == 'assistant' %}<|eos|>{% endif %}{% endfor %}` +
+	`{% if add_generation_prompt %}<|assistant|>{% endif %}`
 
 type byteTokenizer struct{ vocab }
 
@@ -67,7 +56,7 @@ var theBytes = func() *byteTokenizer {
 	if err := t.addAdded(added); err != nil {
 		panic(err) // the table above is constant
 	}
-	t.bos, t.eos, t.pad = ByteBOS, ByteEOS, BytePAD
+	t.bos, t.eos, t.pad, t.unk = ByteBOS, ByteEOS, BytePAD, -1
 	t.setEnds()
 	return t
 }()
@@ -84,9 +73,9 @@ func (t *byteTokenizer) Encode(text string, o EncodeOptions) []int32 {
 	return ids
 }
 
-func (t *byteTokenizer) EncodeOffsets(text string, o EncodeOptions) ([]int32, []Span) {
-	ids, spans := make([]int32, 0, len(text)+2), make([]Span, 0, len(text)+2)
-	put := func(id int32, from, to int) { ids, spans = append(ids, id), append(spans, Span{from, to}) }
+func (t *byteTokenizer) EncodeOffsets(text string, o EncodeOptions) ([]int32, [][2]int) {
+	ids, spans := make([]int32, 0, len(text)+2), make([][2]int, 0, len(text)+2)
+	put := func(id int32, from, to int) { ids, spans = append(ids, id), append(spans, [2]int{from, to}) }
 	if o.AddSpecial {
 		put(ByteBOS, 0, 0)
 	}

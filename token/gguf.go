@@ -74,7 +74,7 @@ func FromGGUF(meta Metadata) (Tokenizer, error) {
 		return nil, fmt.Errorf("%spre: %w", prefix, &ErrUnsupported{"GGUF pre-tokenizer " + name})
 	}
 	pre := &ggufPres[i]
-	t := &bpe{unk: -1, ignoreMerges: pre.ignoreMerges}
+	t := &bpe{unkByte: -1, ignoreMerges: pre.ignoreMerges}
 	if err := t.ggufVocab(meta, prefix); err != nil {
 		return nil, err
 	}
@@ -97,7 +97,7 @@ func FromGGUF(meta Metadata) (Tokenizer, error) {
 		}
 		return int32(v[0])
 	}
-	t.bos, t.eos, t.pad = id("bos_token_id"), id("eos_token_id"), id("padding_token_id")
+	t.bos, t.eos, t.pad, t.unk = id("bos_token_id"), id("eos_token_id"), id("padding_token_id"), id("unknown_token_id")
 	t.setEnds(id("eot_token_id"), id("eom_token_id"))
 	if err != nil {
 		return nil, err

@@ -26,13 +26,13 @@ func loadGPT2(vocabPath, mergesPath string) (Tokenizer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s:%w", mergesPath, err)
 	}
-	t := &bpe{unk: -1, splits: []splitter{byScanner(scanGPT2)}}
+	t := &bpe{unkByte: -1, splits: []splitter{byScanner(scanGPT2)}}
 	t.name = "gpt2"
 	if err := t.setVocab(tokens, pairs); err != nil {
 		return nil, fmt.Errorf("%s and %s: %w", vocabPath, filepath.Base(mergesPath), err)
 	}
 	const end = "<|endoftext|>"
-	t.bos, t.eos, t.pad = -1, -1, -1
+	t.bos, t.eos, t.pad, t.unk = -1, -1, -1, -1
 	var added []addedToken
 	if id, ok := tokens[end]; ok {
 		added = []addedToken{{id: id, content: end, special: true}}

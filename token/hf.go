@@ -99,8 +99,8 @@ func parseHF(raw []byte) (*bpe, error) {
 	if err := json.Unmarshal(raw, &f); err != nil {
 		return nil, fmt.Errorf("not a tokenizer.json: %w", err)
 	}
-	t := &bpe{unk: -1}
-	t.bos, t.eos, t.pad = -1, -1, -1
+	t := &bpe{unkByte: -1}
+	t.bos, t.eos, t.pad, t.unk = -1, -1, -1, -1
 	if err := t.hfModel(f.Model); err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
@@ -168,7 +168,7 @@ func (t *bpe) hfModel(m *hfModel) error {
 		if !ok {
 			return fmt.Errorf("unk_token %q is not in the vocabulary", *m.Unk)
 		}
-		t.unk = id
+		t.unk, t.unkByte = id, id
 	}
 	t.fuseUnk, t.ignoreMerges = m.FuseUnk, m.IgnoreMerges
 	return nil

@@ -15,6 +15,7 @@ func (t *bpe) readConfig(dir string) error {
 		BOS      specialName     `json:"bos_token"`
 		EOS      specialName     `json:"eos_token"`
 		PAD      specialName     `json:"pad_token"`
+		UNK      specialName     `json:"unk_token"`
 		Template json.RawMessage `json:"chat_template"`
 	}
 	config := filepath.Join(dir, "tokenizer_config.json")
@@ -23,7 +24,7 @@ func (t *bpe) readConfig(dir string) error {
 		if err := readJSON(path, &c); err != nil {
 			return err
 		}
-		for _, p := range []struct{ now, was *specialName }{{&c.BOS, &old.BOS}, {&c.EOS, &old.EOS}, {&c.PAD, &old.PAD}} {
+		for _, p := range []struct{ now, was *specialName }{{&c.BOS, &old.BOS}, {&c.EOS, &old.EOS}, {&c.PAD, &old.PAD}, {&c.UNK, &old.UNK}} {
 			if *p.was != "" {
 				*p.now = *p.was
 			}
@@ -33,7 +34,7 @@ func (t *bpe) readConfig(dir string) error {
 		id   *int32
 		key  string
 		name specialName
-	}{{&t.bos, "bos_token", c.BOS}, {&t.eos, "eos_token", c.EOS}, {&t.pad, "pad_token", c.PAD}} {
+	}{{&t.bos, "bos_token", c.BOS}, {&t.eos, "eos_token", c.EOS}, {&t.pad, "pad_token", c.PAD}, {&t.unk, "unk_token", c.UNK}} {
 		if s.name == "" {
 			continue
 		}

@@ -7,16 +7,16 @@ import (
 	"github.com/dlclark/regexp2/v2"
 )
 
-// A splitter cuts s[sp.From:sp.To] into pieces, which it appends to out. It sees nothing outside of the span.
-type splitter func(s string, sp Span, out []Span) []Span
+// A splitter cuts s[sp.from:sp.to] into pieces, which it appends to out. It sees nothing outside of the span.
+type splitter func(s string, sp span, out []span) []span
 
 // byScanner cuts with one of the scanners, which leave no gaps.
 func byScanner(next scanner) splitter {
-	return func(s string, sp Span, out []Span) []Span {
-		part := s[sp.From:sp.To]
+	return func(s string, sp span, out []span) []span {
+		part := s[sp.from:sp.to]
 		for i := 0; i < len(part); {
 			j := next(part, i)
-			out = append(out, Span{sp.From + i, sp.From + j})
+			out = append(out, span{sp.from + i, sp.from + j})
 			i = j
 		}
 		return out
@@ -29,8 +29,8 @@ func byDigits(individual bool) splitter {
 	if individual {
 		limit = 1
 	}
-	return func(s string, sp Span, out []Span) []Span {
-		part, from := s[sp.From:sp.To], 0
+	return func(s string, sp span, out []span) []span {
+		part, from := s[sp.from:sp.to], 0
 		for i := 0; i < len(part); {
 			c, n := classAt(part, i)
 			if c != number {
@@ -38,14 +38,14 @@ func byDigits(individual bool) splitter {
 				continue
 			}
 			if from < i {
-				out = append(out, Span{sp.From + from, sp.From + i})
+				out = append(out, span{sp.from + from, sp.from + i})
 			}
 			from = run(part, i, number, limit)
-			out = append(out, Span{sp.From + i, sp.From + from})
+			out = append(out, span{sp.from + i, sp.from + from})
 			i = from
 		}
 		if from < len(part) {
-			out = append(out, Span{sp.From + from, sp.To})
+			out = append(out, span{sp.from + from, sp.to})
 		}
 		return out
 	}
@@ -73,15 +73,15 @@ func bySplit(expr, behavior string, invert bool) (splitter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("expression %s: %w", quote(expr), err)
 	}
-	return func(s string, sp Span, out []Span) []Span {
-		part := s[sp.From:sp.To]
+	return func(s string, sp span, out []span) []span {
+		part := s[sp.from:sp.to]
 		// Without a timeout and a limit of the stack no error can occur.
 		matches, _ := re.FindAllStringIndex(part, -1)
 		pieces := make([]match, 0, 2*len(matches)+1)
 		from := 0
 		put := func(to int, hit bool) {
 			if from < to {
-				pieces = append(pieces, match{Span{sp.From + from, sp.From + to}, hit != invert})
+				pieces = append(pieces, match{span{sp.from + from, sp.from + to}, hit != invert})
 				from = to
 			}
 		}
@@ -95,11 +95,11 @@ func bySplit(expr, behavior string, invert bool) (splitter, error) {
 }
 
 type match struct {
-	Span
+	span
 	hit bool
 }
 
-func joined(pieces []match, behavior string, out []Span) []Span {
+func joined(pieces []match, behavior string, out []span) []span {
 	start, was := len(out), false
 	if behavior == withNext {
 		slices.Reverse(pieces)
@@ -109,11 +109,11 @@ func joined(pieces []match, behavior string, out []Span) []Span {
 		switch {
 		case behavior == removed && p.hit:
 		case behavior == withPrevious && joins, behavior == contiguous && i > 0 && p.hit == was:
-			out[len(out)-1].To = p.To
+			out[len(out)-1].to = p.to
 		case behavior == withNext && joins:
-			out[len(out)-1].From = p.From
+			out[len(out)-1].from = p.from
 		default:
-			out = append(out, p.Span)
+			out = append(out, p.span)
 		}
 		was = p.hit
 	}

@@ -17,19 +17,16 @@ type EncodeOptions struct {
 	AddSpecial bool // add BOS and EOS as the tokenizer's configuration says
 }
 
-// Span is a range of bytes of the encoded text, [From, To).
-type Span struct{ From, To int }
-
 // Tokenizer encodes and decodes text.
 type Tokenizer interface {
 	// Name says where the tokenizer came from.
 	Name() string
 	// Encode returns the ids of text.
 	Encode(text string, o EncodeOptions) []int32
-	// EncodeOffsets returns the ids and, for each id, the bytes of text that it stands for. Spans ascend, do not overlap and together
+	// EncodeOffsets returns the ids and, for each id, the range [from, to) of bytes of text that it stands for. Spans ascend, do not overlap and together
 	// cover the text; a token that stands for no byte of text (BOS) has an empty one. Where normalisation changed a character, a token
 	// that holds a part of it may span the whole or nothing.
-	EncodeOffsets(text string, o EncodeOptions) ([]int32, []Span)
+	EncodeOffsets(text string, o EncodeOptions) (ids []int32, spans [][2]int)
 	// Decode returns the text of ids without any clean-up of spaces. Ill-formed bytes become U+FFFD, one for each maximal ill-formed
 	// part. skipSpecial leaves out special tokens. An id outside the vocabulary gives no text.
 	Decode(ids []int32, skipSpecial bool) string
@@ -41,12 +38,15 @@ type Tokenizer interface {
 	ID(text string) (int32, bool)
 	// IsSpecial reports whether id is a special (control) token.
 	IsSpecial(id int32) bool
-	// BOS, EOS and PAD return the ids of these tokens, -1 when there is none.
+	// Token returns the text of id: Bytes as a string, "" if there is no such id.
+	Token(id int32) string
+	// BOS, EOS, PAD and UNK return the ids of these tokens, -1 when there is none.
 	BOS() int32
 	EOS() int32
 	PAD() int32
-	// EndOfTurn lists the ids that end an answer, EOS first.
-	EndOfTurn() []int32
+	UNK() int32
+	// EndIDs lists the ids that end an answer, EOS first. The slice is shared; do not change it.
+	EndIDs() []int32
 	// SpecialDefault is the default of EncodeOptions.Special where text comes from outside: true for Hugging Face files and GGUF.
 	SpecialDefault() bool
 	// ChatTemplate returns the Jinja chat template that came with the tokenizer, "" when there is none.

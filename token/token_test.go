@@ -105,14 +105,14 @@ func TestVectors(t *testing.T) {
 }
 
 // checkSpans holds spans against what EncodeOffsets promises.
-func checkSpans(t testing.TB, text string, ids []int32, spans []Span) {
+func checkSpans(t testing.TB, text string, ids []int32, spans [][2]int) {
 	t.Helper()
 	at := 0
 	for i, sp := range spans {
-		if sp.From != at || sp.To < sp.From {
+		if sp[0] != at || sp[1] < sp[0] {
 			t.Fatalf("%q: token %d has bytes %v after one that ends at %d", text, i, sp, at)
 		}
-		at = sp.To
+		at = sp[1]
 	}
 	if len(ids) != len(spans) || at != len(text) {
 		t.Fatalf("%q: %d ids, %d spans, covered %d of %d bytes", text, len(ids), len(spans), at, len(text))
@@ -176,16 +176,16 @@ func TestSmolLM2(t *testing.T) {
 			t.Errorf("decoded %q, want %q", got, c.Continuation_text)
 		}
 	}
-	if tok.BOS() != 1 || tok.EOS() != 2 || tok.PAD() != 2 || !slices.Equal(tok.EndOfTurn(), []int32{2}) || tok.ChatTemplate() == "" {
-		t.Errorf("bos %d eos %d pad %d ends %v", tok.BOS(), tok.EOS(), tok.PAD(), tok.EndOfTurn())
+	if tok.BOS() != 1 || tok.EOS() != 2 || tok.PAD() != 2 || !slices.Equal(tok.EndIDs(), []int32{2}) || tok.ChatTemplate() == "" {
+		t.Errorf("bos %d eos %d pad %d ends %v", tok.BOS(), tok.EOS(), tok.PAD(), tok.EndIDs())
 	}
 }
 
 func TestQwenConfig(t *testing.T) {
 	tok := open(t, qwenPath)
 	end, ok := tok.ID("<|im_end|>")
-	if !ok || tok.EOS() != end || tok.EndOfTurn()[0] != end || tok.BOS() != -1 || tok.VocabSize() != 151669 || !tok.SpecialDefault() {
-		t.Errorf("end %d %v eos %d bos %d ends %v size %d", end, ok, tok.EOS(), tok.BOS(), tok.EndOfTurn(), tok.VocabSize())
+	if !ok || tok.EOS() != end || tok.EndIDs()[0] != end || tok.BOS() != -1 || tok.VocabSize() != 151669 || !tok.SpecialDefault() {
+		t.Errorf("end %d %v eos %d bos %d ends %v size %d", end, ok, tok.EOS(), tok.BOS(), tok.EndIDs(), tok.VocabSize())
 	}
 	if tok.Name() != "tokenizer_qwen3" || !strings.Contains(tok.ChatTemplate(), "<|im_start|>") {
 		t.Errorf("name %q, template %.40q", tok.Name(), tok.ChatTemplate())

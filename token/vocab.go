@@ -17,17 +17,20 @@ type vocab struct {
 	bos      int32
 	eos      int32
 	pad      int32
+	unk      int32
 	ends     []int32
 	template string
 }
 
-func (v *vocab) Name() string         { return v.name }
-func (v *vocab) VocabSize() int       { return len(v.bytes) }
-func (v *vocab) BOS() int32           { return v.bos }
-func (v *vocab) EOS() int32           { return v.eos }
-func (v *vocab) PAD() int32           { return v.pad }
-func (v *vocab) EndOfTurn() []int32   { return v.ends }
-func (v *vocab) ChatTemplate() string { return v.template }
+func (v *vocab) Name() string          { return v.name }
+func (v *vocab) VocabSize() int        { return len(v.bytes) }
+func (v *vocab) BOS() int32            { return v.bos }
+func (v *vocab) EOS() int32            { return v.eos }
+func (v *vocab) PAD() int32            { return v.pad }
+func (v *vocab) UNK() int32            { return v.unk }
+func (v *vocab) EndIDs() []int32       { return v.ends }
+func (v *vocab) Token(id int32) string { return string(v.Bytes(id)) }
+func (v *vocab) ChatTemplate() string  { return v.template }
 
 func (v *vocab) Bytes(id int32) []byte {
 	if id < 0 || int(id) >= len(v.bytes) {
