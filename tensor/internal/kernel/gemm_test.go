@@ -218,3 +218,16 @@ func BenchmarkGemm(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkPeak(b *testing.B) {
+	for _, level := range Levels() {
+		restore, _ := ForceLevel(level)
+		for _, threads := range []int{1, 2} {
+			b.Run(fmt.Sprintf("%s/threads=%d", level, threads), func(b *testing.B) {
+				b.ReportMetric(PeakFMA(threads), "GFLOP/s")
+			})
+		}
+		restore()
+	}
+	b.Run("read", func(b *testing.B) { b.ReportMetric(PeakRead(1), "GB/s") })
+}

@@ -10,27 +10,8 @@ package kernel
 type ops struct {
 	name string
 
-	add, mul, mulAddTo func(dst, a, b []float32)
-	addTo              func(dst, a []float32)
-	scale              func(dst, a []float32, s float32)
-	axpy               func(dst, a []float32, s float32)
-	dot                func(a, b []float32) float32
-	dot3               func(a, b, c []float32) float32 // sum of a*b*c: fma(a*b, c, lane)
-	sum, max           func(a []float32) float32
-	sumSquares         func(a []float32) float64
-	finite             func(a []float32) float32 // sum of a*0: zero when every element is finite
-	expSum             func(dst, x []float32, scale, shift float32) float32
-	expStats           func(x []float32, scale, shift float32) (sumExp, sumExpT float32)
-	headGrad           func(dst, z []float32, scale, lse, a, b float32)
-	scaleMul           func(dst, x, w []float32, s float32)          // x*s*w
-	rmsGradX           func(dx, x, w, dy []float32, rstd, c float32) // dx += dy*w*rstd - x*c
-	mulScaleAddTo      func(dst, a, b []float32, s float32)          // dst += a*(b*s)
-	siluMul            func(dst, g, u []float32)
-	siluMulGrad        func(dg, du, g, u, dy []float32)
-	rope               func(x1, x2, cos, sin []float32) // rotates the pairs (x1[i], x2[i])
-	adamW              func(p, g, m, v []float32, c *AdamCoef)
-	attnGrad           func(p, dp []float32, scale, lse, d float32) // p = exp(p*scale - lse); dp = p*(dp - d)*scale
-	gemm               gemmOps
+	vecOps
+	gemm gemmOps
 }
 
 // gemmOps describes a tile kernel: C[mr][nr] (+)= A[mr][k] B[k][nr].
