@@ -13,6 +13,9 @@ import (
 
 // toolCmd holds the line tools. A verb only parses its fields and calls the package that the other commands use.
 type toolCmd struct {
+	Encode  encodeVerb  `cmd:"" help:"Text to token ids."`
+	Decode  decodeVerb  `cmd:"" help:"Token ids to text."`
+	Render  renderVerb  `cmd:"" help:"Render a chat template."`
 	Inspect inspectVerb `cmd:"" help:"List the tensors of a safetensors or GGUF file."`
 }
 

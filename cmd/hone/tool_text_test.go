@@ -1,0 +1,107 @@
+package main
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+type tokenVector struct {
+	Text    string
+	IDs     []int32
+	Decoded *string
+}
+
+// TestTokenizerVectors compares ids and decoded texts with those of other people's tokenizers.
+func TestTokenizerVectors(t *testing.T) {
+	for vectors, tokenizer := range map[string]string{"qwen3": "tokenizer_qwen3", "gpt2": "tokenizer_gpt2"} {
+		t.Run(vectors, func(t *testing.T) {
+			path := sharedPath(t, "data", tokenizer)
+			cases := readLines[tokenVector](t, sharedPath(t, "data", "tokenizer_vectors", vectors+".jsonl"))
+			checkVectors(t, path, cases)
+		})
+	}
+}
+
+func checkVectors(t *testing.T, tokenizer string, cases []tokenVector) {
+	t.Helper()
+	var texts, ids []any
+	for _, c := range cases {
+		texts = append(texts, map[string]any{"text": c.Text})
+		ids = append(ids, map[string]any{"ids": c.IDs})
+	}
+	bad := 0
+	for i, r := range runVerb(t, texts, "encode", "--tokenizer", tokenizer) {
+		if got := get[[]int32](t, r, "ids"); !slices.Equal(got, cases[i].IDs) {
+			bad++
+			t.Errorf("encode %q: %v, want %v", cases[i].Text, got, cases[i].IDs)
+		}
+	}
+	for i, r := range runVerb(t, ids, "decode", "--tokenizer", tokenizer) {
+		want := cases[i].Text
+		if cases[i].Decoded != nil {
+			want = *cases[i].Decoded
+		}
+		if got := get[string](t, r, "text"); got != want {
+			bad++
+			t.Errorf("decode %v: %q, want %q", cases[i].IDs, got, want)
+		}
+	}
+	t.Logf("%d texts, %d faults", len(cases), bad)
+}
+
+// TestTiktoken holds until rank files are read: known by name, not guessed at.
+func TestTiktoken(t *testing.T) {
+	paths, _ := filepath.Glob(filepath.Join(sharedPath(t, "data", "tokenizer_tiktoken"), "*.tiktoken"))
+	if len(paths) == 0 {
+		t.Skip("../shared/data/tokenizer_tiktoken holds no rank file")
+	}
+	r := runVerb(t, []any{map[string]string{"text": "a"}}, "encode", "--tokenizer", paths[0], "--encoding", "cl100k_base")[0]
+	if r["unsupported"] == nil && r["ids"] == nil {
+		t.Errorf("got %s", show(r))
+	}
+}
+
+type smolExpected struct {
+	Tokenizer []struct {
+		Text   string
+		Tokens []int32
+	}
+	Generations []struct {
+		Messages json.RawMessage
+		Text     string
+		Tokens   []int32
+	}
+}
+
+const smol = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+func TestSmolTokenizerAndTemplate(t *testing.T) {
+	dir := sharedPath(t, "models", "smollm2-135m-instruct")
+	var want smolExpected
+	readJSON(t, filepath.Join(dir, "expected.json"), &want)
+	var cases []tokenVector
+	for _, c := range want.Tokenizer {
+		cases = append(cases, tokenVector{Text: c.Text, IDs: c.Tokens})
+	}
+	var contexts []any
+	chats := want.Generations[:0]
+	for _, g := range want.Generations {
+		if g.Messages != nil {
+			cases = append(cases, tokenVector{Text: g.Text, IDs: g.Tokens})
+			contexts = append(contexts, map[string]any{"context": map[string]any{"messages": g.Messages, "add_generation_prompt": true}})
+			chats = append(chats, g)
+		}
+	}
+	if len(cases) == 0 || len(contexts) == 0 {
+		t.Fatal("expected.json holds no tokenizer cases or no chats")
+	}
+	checkVectors(t, filepath.Join(dir, smol), cases)
+	for i, r := range runVerb(t, contexts, "render", "--tokenizer", filepath.Join(dir, smol)) {
+		if got := get[string](t, r, "text"); got != chats[i].Text {
+			t.Errorf("chat %d: %q, want %q", i, got, chats[i].Text)
+		}
+	}
+	t.Logf("%d texts, %d chats", len(cases), len(contexts))
+}
