@@ -2,8 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -104,4 +107,42 @@ func TestSmolTokenizerAndTemplate(t *testing.T) {
 		}
 	}
 	t.Logf("%d texts, %d chats", len(cases), len(contexts))
+}
+
+// TestGGUFVocab runs llama.cpp's probes over vocabularies that its converter wrote. Probes end in the line feed before the marker.
+func TestGGUFVocab(t *testing.T) {
+	const marker = "\n__ggml_vocab_test__\n"
+	dir := sharedPath(t, "data", "gguf_vocab")
+	for _, name := range []string{"gpt-2", "phi-3"} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(dir, "ggml-vocab-"+name+".gguf")
+			probes, err := os.ReadFile(file + ".inp")
+			if err != nil {
+				t.Fatal(err)
+			}
+			answers, err := os.ReadFile(file + ".out")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var lines []any
+			for _, p := range strings.Split(strings.TrimSuffix(string(probes), marker), marker) {
+				lines = append(lines, map[string]any{"text": p})
+			}
+			want := strings.Split(strings.TrimSuffix(string(answers), "\n"), "\n")
+			if len(want) != len(lines) {
+				t.Fatalf("%d probes and %d answers", len(lines), len(want))
+			}
+			replies := runVerb(t, lines, "encode", "--tokenizer", file)
+			if replies[0]["unsupported"] != nil {
+				t.Skipf("not built yet: %s", show(replies[0]))
+			}
+			for i, r := range replies {
+				got := strings.Trim(fmt.Sprint(get[[]int32](t, r, "ids")), "[]")
+				if got != strings.Join(strings.Fields(want[i]), " ") {
+					t.Errorf("probe %d %v: %s, want %s", i, lines[i], got, want[i])
+				}
+			}
+			t.Logf("%d probes", len(lines))
+		})
+	}
 }
