@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/hone-lm/hone/run"
+	"github.com/hone-lm/hone/tensor"
 )
 
 type doctorCmd struct {
@@ -27,6 +28,7 @@ type diagnosis struct {
 	Build        buildInfo `json:"build"`
 	CPU          string    `json:"cpu"` // name, where the system tells it
 	Features     []string  `json:"cpu_features"`
+	Kernels      string    `json:"kernels"` // avx512, avx2 or go
 	Cores        int       `json:"cores"`
 	Threads      int       `json:"threads"` // GOMAXPROCS
 	MemoryTotal  int64     `json:"memory_total_bytes"`
@@ -51,6 +53,7 @@ func (c *doctorCmd) Run(a *app) error {
 		row("cpu", "%s", d.CPU)
 	}
 	row("features", "%s", orNone(strings.Join(d.Features, " ")))
+	row("kernels", "%s", d.Kernels)
 	row("threads", "%d of %d cores", d.Threads, d.Cores)
 	row("memory", "%s free of %s", sizeOrUnknown(d.MemoryFree), sizeOrUnknown(d.MemoryTotal))
 	row("disk", "%s free in %s", sizeOrUnknown(d.DiskFree), d.DiskFolder)
@@ -64,7 +67,7 @@ func (c *doctorCmd) Run(a *app) error {
 }
 
 func diagnose(dir string) diagnosis {
-	d := diagnosis{Build: readBuildInfo(), CPU: cpuName(), Features: cpuFeatures(), Cores: runtime.NumCPU(), Threads: runtime.GOMAXPROCS(0), DiskFolder: dir, LookAt: []string{}}
+	d := diagnosis{Build: readBuildInfo(), CPU: cpuName(), Features: cpuFeatures(), Kernels: tensor.KernelLevel(), Cores: runtime.NumCPU(), Threads: runtime.GOMAXPROCS(0), DiskFolder: dir, LookAt: []string{}}
 	d.MemoryTotal, d.MemoryFree = systemMemory()
 	if limit := debug.SetMemoryLimit(-1); limit < 1<<62 {
 		d.MemoryLimit = limit
@@ -78,6 +81,9 @@ func diagnose(dir string) diagnosis {
 		os.Remove(f.Name())
 	} else {
 		d.look("%s cannot be written (%v): runs need a folder for their files", dir, err)
+	}
+	if d.Kernels == "go" {
+		d.look("no assembly kernels for this processor or build: the portable ones give the same results to rounding, many times slower")
 	}
 	if d.Threads < d.Cores {
 		d.look("GOMAXPROCS is %d, the machine has %d cores: unset it to use all", d.Threads, d.Cores)

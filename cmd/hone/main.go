@@ -17,7 +17,9 @@ import (
 
 // cli is the command line; the order of its fields is the order of the help.
 type cli struct {
+	Models     modelsCmd     `cmd:"" help:"Look into, convert and merge checkpoints."`
 	Runs       runsCmd       `cmd:"" help:"List, show, compare and export runs."`
+	Bench      benchCmd      `cmd:"" help:"Measure this machine and how much of it hone uses."`
 	Doctor     doctorCmd     `cmd:"" help:"Show what this machine offers and what is in the way."`
 	Tool       toolCmd       `cmd:"" help:"Line tools for scripts: one JSON object a line in, one out."`
 	Completion completionCmd `cmd:"" help:"Print a completion script for bash, zsh or fish."`

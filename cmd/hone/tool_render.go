@@ -12,6 +12,7 @@ import (
 
 type renderVerb struct {
 	Tokenizer string `type:"path" help:"Use this tokenizer's chat template and its special tokens."`
+	Mask      bool   `help:"Tokens and training weights of a conversation instead of text; needs --tokenizer."`
 }
 
 func (renderVerb) Help() string {
@@ -29,6 +30,9 @@ weight of 0 or 1 for each token.
 
 func (v *renderVerb) Run(a *app) error {
 	if v.Tokenizer == "" {
+		if v.Mask {
+			return badCallf("hone tool render --mask needs --tokenizer PATH: weights belong to tokens")
+		}
 		return a.serve(renderTemplate)
 	}
 	flags := tokenizerFlags{Tokenizer: v.Tokenizer}
@@ -42,6 +46,9 @@ func (v *renderVerb) Run(a *app) error {
 	template, err := chat.New("", t)
 	if err != nil {
 		return badCall{err}
+	}
+	if v.Mask {
+		return a.serve(func(line []byte) (any, error) { return renderMask(t, template, line) })
 	}
 	return a.serve(func(line []byte) (any, error) {
 		var req struct {
@@ -94,4 +101,26 @@ func parseNow(s string) (time.Time, error) {
 		return t, fmt.Errorf(`field "now" is %q: write it as 2025-07-10T12:00:00`, s)
 	}
 	return t, nil
+}
+
+type maskReply struct {
+	Text    string    `json:"text"`
+	IDs     []int32   `json:"ids"`
+	Weights []float32 `json:"weights"`
+}
+
+// renderMask renders a conversation as training does, with weights for every answer.
+func renderMask(t token.Tokenizer, template *chat.Template, line []byte) (any, error) {
+	var req struct {
+		Messages []chat.Message  `json:"messages"`
+		Tools    json.RawMessage `json:"tools,omitempty"`
+	}
+	if err := decodeRequest(line, &req); err != nil {
+		return nil, err
+	}
+	got, err := chat.TrainTokens(t, template, req.Messages, req.Tools, chat.Answers)
+	if err != nil {
+		return nil, err
+	}
+	return maskReply{got.Text, append([]int32{}, got.IDs...), append([]float32{}, got.Weights...)}, nil
 }
