@@ -1,18 +1,23 @@
 package kernel
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // PageTokens is the number of keys of a page: the block of attention's recurrence.
 const PageTokens = 32
 
-const blockRows = 16 // query rows that share a pass over the pages
+// attnRows is how many query rows share a pass over the pages.
+const attnRows = 32
 
 // AttnScratch is the working space of one goroutine. Its memory is reused.
 type AttnScratch struct {
-	scores, grads [blockRows * PageTokens]float32
-	m, l          [blockRows]float32
-	one           [1]float32
-	kRows, vCols  []float32 // a page of K as [32][headDim], of V as [headDim][32], for backward
+	scores, grads [attnRows * PageTokens]float32
+	m, l, corr    [attnRows]float32
+	valid         [attnRows]int32 // keys of the current page that a row sees
+	d             []float32       // backward: sum of dOut*out of every row
+	kRows, vCols  []float32       // backward: a page of K as [32][headDim], of V as [headDim][32]
 }
 
 // PutK writes a key into column slot of the K part of a page, [headDim][32].
@@ -24,130 +29,166 @@ func PutK(pool []float32, page, slot, headDim int, k []float32) {
 
 // PutV writes a value into row slot of the V part of a page, [32][headDim].
 func PutV(pool []float32, page, slot, headDim int, v []float32) {
-	copy(pool[page+headDim*PageTokens+slot*headDim:], v[:headDim])
+	copy(pool[page+(PageTokens+slot)*headDim:], v[:headDim])
 }
 
-// AttnForward computes softmax(scale q K^T) V for query rows that share the pages of one document and key-value head. Row r sees keys
-// 0..lens[r]-1; page j starts at pool[pages[j]]: K [headDim][32], then V [32][headDim]. lse[r] (may be nil) becomes the log-sum-exp of the
-// row's scores, for AttnBackward. A row's bytes do not depend on the rows beside it.
+// AttnForward computes softmax(scale q K^T) V for query rows that share the pages of one document and key head. Row r sees keys 0..lens[r]-1;
+// page j starts at pool[pages[j]]: K [headDim][32], then V [32][headDim]. lse[r] (lse may be nil) becomes the log-sum-exp of the row's scores,
+// for AttnBackward. A row's bytes do not depend on the rows beside it, nor on what stands behind its last key. A row that sees nothing gives 0.
+//
+// The recurrence of a row over its pages (Milakov and Gimelshein 2018, arXiv 1805.02867; Dao et al. 2022, arXiv 2205.14135): m' = max(m, scores),
+// p = exp(score - m'), l = l*exp(m - m') + sum p, out = out*exp(m - m') + sum p*V with keys ascending; at the end out/l.
 func AttnForward(s *AttnScratch, rows int, q []float32, qStride int, lens []int32, pool []float32, pages []int, headDim int, scale float32, out []float32, outStride int, lse []float32) {
-	for r0 := 0; r0 < rows; r0 += blockRows {
-		n := min(blockRows, rows-r0)
-		var l []float32
-		if lse != nil {
-			l = lse[r0:]
-		}
-		attnForwardBlock(s, n, q[r0*qStride:], qStride, lens[r0:], pool, pages, headDim, scale, out[r0*outStride:], outStride, l)
-	}
-}
-
-func attnForwardBlock(s *AttnScratch, rows int, q []float32, qStride int, lens []int32, pool []float32, pages []int, headDim int, scale float32, out []float32, outStride int, lse []float32) {
-	longest := int32(0)
-	for r := range rows {
-		s.m[r], s.l[r] = float32(math.Inf(-1)), 0
-		clear(out[r*outStride : r*outStride+headDim])
-		longest = max(longest, lens[r])
-	}
-	for j := 0; j*PageTokens < int(longest); j++ {
-		page := pages[j]
-		visible := min(PageTokens, int(longest)-j*PageTokens)
-		first := firstSeeing(rows, lens, j) // rows before it see nothing of this page; rows usually come with growing lens
-		n := rows - first
-		Small(n, PageTokens, headDim, q[first*qStride:], qStride, 1, pool[page:], PageTokens, s.scores[:], PageTokens, false)
+	for lo := 0; lo < rows; lo += attnRows {
+		n := min(attnRows, rows-lo)
+		s.forwardBlock(lens[lo:lo+n], q[lo*qStride:], qStride, pool, pages, headDim, scale, out[lo*outStride:], outStride)
 		for r := range n {
-			s.softmaxStep(first+r, s.scores[r*PageTokens:(r+1)*PageTokens], int(lens[first+r])-j*PageTokens, scale, out[(first+r)*outStride:(first+r)*outStride+headDim])
-		}
-		Small(n, headDim, visible, s.scores[:], PageTokens, 1, pool[page+headDim*PageTokens:], headDim, out[first*outStride:], outStride, true)
-	}
-	for r := range rows {
-		active.scale(out[r*outStride:r*outStride+headDim], out[r*outStride:r*outStride+headDim], 1/s.l[r])
-		if lse != nil {
-			lse[r] = float32(float64(s.m[r]) + math.Log(float64(s.l[r])))
+			o := out[(lo+r)*outStride:][:headDim]
+			if lens[lo+r] > 0 {
+				active.div(o, o, s.l[r])
+			} else {
+				clear(o)
+			}
+			if lse != nil {
+				lse[lo+r] = float32(float64(s.m[r]) + math.Log(float64(s.l[r])))
+			}
 		}
 	}
 }
 
-// softmaxStep turns one row's scores of a page into weights under the new maximum and rescales what the row has gathered so far.
-func (s *AttnScratch) softmaxStep(r int, row []float32, visible int, scale float32, out []float32) {
-	if visible <= 0 {
-		clear(row)
-		return
+// forwardBlock runs the recurrence of up to attnRows rows and leaves l, m and the unnormalised out.
+func (s *AttnScratch) forwardBlock(lens []int32, q []float32, qStride int, pool []float32, pages []int, headDim int, scale float32, out []float32, outStride int) {
+	for r := range lens {
+		s.m[r], s.l[r] = float32(math.Inf(-1)), 0
 	}
-	visible = min(visible, PageTokens)
-	m := max(s.m[r], active.max(row[:visible])*scale)
-	sum := active.expSum(row[:visible], row[:visible], scale, m)
-	clear(row[visible:])
-	if m != s.m[r] && s.l[r] != 0 {
-		corr := s.exp(s.m[r] - m)
-		s.l[r] *= corr
-		active.scale(out, out, corr)
+	mode := prodSet
+	for j, page := range pages {
+		first, end := s.seeing(lens, j)
+		if first == end {
+			break
+		}
+		n := end - first
+		k, v := pool[page:page+headDim*PageTokens], pool[page+headDim*PageTokens:]
+		scores, valid := s.scores[:n*PageTokens], s.valid[first:end]
+		active.attnProd(n, PageTokens, headDim, q[first*qStride:], qStride, 1, k, PageTokens, scores, PageTokens, nil, prodSet)
+		active.attnSoftmax(scores, valid, scale, s.m[first:end], s.l[first:end], s.corr[first:end])
+		rowProducts(valid, headDim, scores, v, out[first*outStride:], outStride, s.corr[first:end], mode)
+		mode = prodRescale
 	}
-	s.m[r] = m
-	s.l[r] += sum
 }
 
-// exp is exp of one number by the vector kernel, so that every level rounds alike.
-func (s *AttnScratch) exp(x float32) float32 {
-	s.one[0] = x
-	return active.expSum(s.one[:], s.one[:], 1, 0)
-}
-
-// firstSeeing returns the first row from which on all rows see a key of page j.
-func firstSeeing(rows int, lens []int32, j int) int {
-	first := rows
-	for first > 0 && int(lens[first-1]) > j*PageTokens {
-		first--
-	}
-	for r := range first {
-		if int(lens[r]) > j*PageTokens {
-			return r // lens do not grow: softmaxStep clears the rows that see nothing
+// seeing fills valid with the keys that each row sees of page j and returns the range of rows that see any. Rows usually come with growing lens.
+func (s *AttnScratch) seeing(lens []int32, j int) (first, end int) {
+	first = len(lens)
+	for r, n := range lens {
+		v := min(max(int(n)-j*PageTokens, 0), PageTokens)
+		s.valid[r] = int32(v)
+		if v > 0 {
+			first, end = min(first, r), r+1
 		}
 	}
-	return first
+	return min(first, end), end
+}
+
+// Modes of attnProd: what a chain starts from.
+const (
+	prodSet     = 0 // 0
+	prodAdd     = 1 // the stored output
+	prodRescale = 2 // the stored output times the row's correction
+)
+
+// prodRows is how many rows a product with different numbers of keys takes together.
+const prodRows = 8
+
+// rowProducts adds to each row of c the sum over the keys it sees of a[row][key]*b[key][:], keys ascending; a [rows][32], b [32][headDim].
+// Keys that a row does not see are never multiplied, even by 0: they may hold anything.
+func rowProducts(valid []int32, headDim int, a, b []float32, c []float32, ldc int, corr []float32, mode int) {
+	for lo := 0; lo < len(valid); {
+		hi := lo + 1
+		for hi < len(valid) && valid[hi] == valid[lo] {
+			hi++
+		}
+		if hi-lo < prodRows {
+			hi = min(lo+prodRows, len(valid))
+		}
+		least := int(slices.Min(valid[lo:hi]))
+		var rescale []float32
+		if mode == prodRescale {
+			rescale = corr[lo:hi]
+		}
+		active.attnProd(hi-lo, headDim, least, a[lo*PageTokens:], PageTokens, 1, b, headDim, c[lo*ldc:], ldc, rescale, mode)
+		for ; lo < hi; lo++ {
+			if rest := int(valid[lo]) - least; rest > 0 {
+				active.attnProd(1, headDim, rest, a[lo*PageTokens+least:], PageTokens, 1, b[least*headDim:], headDim, c[lo*ldc:], ldc, nil, prodAdd)
+			}
+		}
+	}
+}
+
+// keyProducts adds to each key's row of c the sum over the query rows that see it of a[row][key]*b[row][:], rows ascending; c [32][headDim].
+func keyProducts(valid []int32, headDim int, a, b []float32, ldb int, c []float32) {
+	keys, full := 0, true
+	for _, v := range valid {
+		keys = max(keys, int(v))
+		full = full && v == PageTokens
+	}
+	step := prodRows
+	if full {
+		step = PageTokens
+	}
+	for key := 0; key < keys; key += step {
+		first := 0
+		for int(valid[first]) <= key {
+			first++
+		}
+		active.attnProd(min(step, keys-key), headDim, len(valid)-first, a[first*PageTokens+key:], 1, PageTokens, b[first*ldb:], ldb, c[key*headDim:], headDim, nil, prodAdd)
+	}
 }
 
 // AttnBackward adds the gradients of AttnForward: to dq, and to dpool, whose pages (at the same offsets) hold dK as [32][headDim], then dV as
-// [32][headDim]. Weights are recomputed from lse; query rows are added in ascending order.
+// [32][headDim]. Weights are recomputed from lse; a key's gradient adds the query rows in ascending order.
+//
+// With p the weights and d = sum over headDim of dOut*out: dV[key] = sum p dOut, dS = p (dOut V - d) scale, dq = sum dS K, dK[key] = sum dS q.
 func AttnBackward(s *AttnScratch, rows int, q []float32, qStride int, lens []int32, pool []float32, pages []int, headDim int, scale float32, out, dOut []float32, outStride int, lse []float32, dq []float32, dqStride int, dpool []float32) {
-	if len(s.kRows) < PageTokens*headDim {
-		s.kRows = make([]float32, PageTokens*headDim)
-		s.vCols = make([]float32, PageTokens*headDim)
-	}
-	longest := int32(0)
+	s.grow(rows, headDim)
 	for r := range rows {
-		longest = max(longest, lens[r])
+		at := r * outStride
+		s.d[r] = active.dot(dOut[at:at+headDim], out[at:at+headDim])
 	}
-	for j := 0; j*PageTokens < int(longest); j++ {
-		page := pages[j]
-		v := page + headDim*PageTokens
-		Transpose(headDim, PageTokens, pool[page:], PageTokens, s.kRows, headDim)
-		Transpose(PageTokens, headDim, pool[v:], headDim, s.vCols, PageTokens)
-		visible := min(PageTokens, int(longest)-j*PageTokens)
-		clear(s.kRows[visible*headDim : PageTokens*headDim]) // unused slots may hold anything
-		for r0 := 0; r0 < rows; r0 += blockRows {
-			n := min(blockRows, rows-r0)
-			first := firstSeeing(n, lens[r0:], j)
-			if first == n {
+	size := headDim * PageTokens
+	for j, page := range pages {
+		k, v := pool[page:page+size], pool[page+size:page+2*size]
+		dk, dv := dpool[page:page+size], dpool[page+size:page+2*size]
+		fresh := true
+		for lo := 0; lo < rows; lo += attnRows {
+			first, end := s.seeing(lens[lo:min(rows, lo+attnRows)], j)
+			if first == end {
 				continue
 			}
-			r := r0 + first
-			s.backwardBlock(n-first, q[r*qStride:], qStride, lens[r:], j, pool[page:], headDim, scale, out[r*outStride:], dOut[r*outStride:], outStride, lse[r:], dq[r*dqStride:], dqStride, dpool[page:])
+			if fresh {
+				Transpose(headDim, PageTokens, k, PageTokens, s.kRows, headDim)
+				Transpose(PageTokens, headDim, v, headDim, s.vCols, PageTokens)
+				fresh = false
+			}
+			n, at := end-first, lo+first
+			valid, p, ds := s.valid[first:end], s.scores[:n*PageTokens], s.grads[:n*PageTokens]
+			q, dOut := q[at*qStride:], dOut[at*outStride:]
+			active.attnProd(n, PageTokens, headDim, q, qStride, 1, k, PageTokens, p, PageTokens, nil, prodSet)
+			active.attnProd(n, PageTokens, headDim, dOut, outStride, 1, s.vCols, PageTokens, ds, PageTokens, nil, prodSet)
+			active.attnGrad(p, ds, valid, scale, lse[at:at+n], s.d[at:at+n])
+			rowProducts(valid, headDim, ds, s.kRows, dq[at*dqStride:], dqStride, nil, prodAdd)
+			keyProducts(valid, headDim, ds, q, qStride, dk)
+			keyProducts(valid, headDim, p, dOut, outStride, dv)
 		}
 	}
 }
 
-func (s *AttnScratch) backwardBlock(rows int, q []float32, qStride int, lens []int32, j int, pageK []float32, headDim int, scale float32, out, dOut []float32, outStride int, lse, dq []float32, dqStride int, dPage []float32) {
-	Small(rows, PageTokens, headDim, q, qStride, 1, pageK, PageTokens, s.scores[:], PageTokens, false)
-	Small(rows, PageTokens, headDim, dOut, outStride, 1, s.vCols, PageTokens, s.grads[:], PageTokens, false)
-	for r := range rows {
-		visible := min(max(int(lens[r])-j*PageTokens, 0), PageTokens)
-		p, dp := s.scores[r*PageTokens:(r+1)*PageTokens], s.grads[r*PageTokens:(r+1)*PageTokens]
-		d := active.dot(out[r*outStride:r*outStride+headDim], dOut[r*outStride:r*outStride+headDim])
-		active.attnGrad(p[:visible], dp[:visible], scale, lse[r], d)
-		clear(p[visible:])
-		clear(dp[visible:])
+// grow makes room for backward.
+func (s *AttnScratch) grow(rows, headDim int) {
+	if len(s.d) < rows {
+		s.d = make([]float32, rows)
 	}
-	Small(rows, headDim, PageTokens, s.grads[:], PageTokens, 1, s.kRows, headDim, dq, dqStride, true)
-	Small(PageTokens, headDim, rows, s.grads[:], 1, PageTokens, q, qStride, dPage, headDim, true)
-	Small(PageTokens, headDim, rows, s.scores[:], 1, PageTokens, dOut, outStride, dPage[PageTokens*headDim:], headDim, true)
+	if size := headDim * PageTokens; len(s.kRows) < size {
+		s.kRows, s.vCols = make([]float32, size), make([]float32, size)
+	}
 }

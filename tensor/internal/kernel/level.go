@@ -26,6 +26,7 @@ type gemmOps struct {
 }
 
 var (
+	goOps  = ops{name: "go", vecOps: goVec, gemm: gemmOps{lanes: 16, maxRow: 8, maxVec: 3, tile: tileGo}}
 	levels []*ops // best first
 	active *ops
 )
