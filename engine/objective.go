@@ -1,0 +1,86 @@
+package engine
+
+// Scope says how much an objective must see at once to give a derivative.
+type Scope uint8
+
+const (
+	ScopeToken    Scope = iota // a token's derivative depends on that token alone: one pass through the vocabulary head
+	ScopeSequence              // on its whole sequence
+	ScopeUnit                  // on all sequences of its unit (a preference pair)
+	ScopeBatch                 // on the whole optimiser step: the loop scores it first
+)
+
+// View is what an objective sees of one row: the columns of tokens [From, To) of Row.Seq. Column entry i speaks of token From+i.
+// Columns that the objective's Needs did not ask for are nil. The objective ADDS its derivative into the D columns; it must touch
+// only tokens where Row.Mask is true.
+type View struct {
+	Row       *Row
+	From, To  int
+	LogProb   []float32 // nats, at the sequence's temperature
+	Entropy   []float32 // nats
+	Value     []float32 // value head, read before the token
+	LastValue float32   // value after the last token
+	Term      []float32 // the stream's row term
+
+	DLogProb, DEntropy, DValue, DTerm []float64
+}
+
+// Objective turns columns into a loss. Implementations live in package objective; derivatives are closed forms on flat slices.
+//
+// Eval is called with the views of one token range (ScopeToken: any range of one row, several calls a row), one row (ScopeSequence),
+// the rows of one unit in batch order (ScopeUnit), or all rows (ScopeBatch). It returns the loss of those views, scaled by Row.Scale,
+// and adds d loss / d column. Tally receives diagnostics; it may be nil.
+type Objective interface {
+	Name() string
+	Scope() Scope
+	Needs() Want // columns beyond log-probs
+	Eval(views []View, tally *Tally) (loss float64)
+}
+
+// RowTerm is a function of one whole row of logits (tempered teacher, full KL, top-k distillation): the one mechanism for losses that
+// need more than the target's log-prob and the entropy. Value returns the term for logits already divided by the temperature; Grad
+// ADDS weight * d term / d logits.
+type RowTerm interface {
+	Name() string
+	Value(seq *Sequence, t int, logits []float32) float32
+	Grad(seq *Sequence, t int, logits []float32, weight float32, dLogits []float32)
+}
+
+// Tally sums named diagnostics in a fixed order: the mean of a name is Sum/Weight.
+type Tally struct{ Items []TallyItem }
+
+// TallyItem is one named sum.
+type TallyItem struct {
+	Name        string
+	Sum, Weight float64
+}
+
+// Add adds value*weight under the name.
+func (t *Tally) Add(name string, value, weight float64) {
+	if t == nil {
+		return
+	}
+	for i := range t.Items {
+		if t.Items[i].Name == name {
+			t.Items[i].Sum += value * weight
+			t.Items[i].Weight += weight
+			return
+		}
+	}
+	t.Items = append(t.Items, TallyItem{name, value * weight, weight})
+}
+
+// Mean returns the weighted mean of a name and whether it was tallied.
+func (t *Tally) Mean(name string) (float64, bool) {
+	if t != nil {
+		for _, it := range t.Items {
+			if it.Name == name && it.Weight != 0 {
+				return it.Sum / it.Weight, true
+			}
+		}
+	}
+	return 0, false
+}
+
+// Reset empties the tally and keeps its memory.
+func (t *Tally) Reset() { t.Items = t.Items[:0] }
