@@ -154,6 +154,9 @@ func TestRecompute(t *testing.T) {
 }
 
 func TestNoAllocation(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector allocates")
+	}
 	for _, family := range []Family{Llama, GPT2} {
 		m := small(t, family, nil)
 		m.AddLoRA(LoRASpec{Rank: 2, Alpha: 2})
