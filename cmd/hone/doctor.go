@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -13,7 +14,7 @@ import (
 
 type doctorCmd struct {
 	JSON bool   `name:"json" help:"One JSON object instead of text."`
-	Dir  string `default:"." type:"path" help:"Folder whose disk is measured; runs go to runs/ in it."`
+	Dir  string `default:"." help:"Folder whose disk is measured; runs go to runs/ in it."`
 }
 
 func (doctorCmd) Help() string {
@@ -67,6 +68,9 @@ func (c *doctorCmd) Run(a *app) error {
 }
 
 func diagnose(dir string) diagnosis {
+	if abs, err := filepath.Abs(dir); err == nil {
+		dir = abs
+	}
 	d := diagnosis{Build: readBuildInfo(), CPU: cpuName(), Features: cpuFeatures(), Kernels: tensor.KernelLevel(), Cores: runtime.NumCPU(), Threads: runtime.GOMAXPROCS(0), DiskFolder: dir, LookAt: []string{}}
 	d.MemoryTotal, d.MemoryFree = systemMemory()
 	if limit := debug.SetMemoryLimit(-1); limit < 1<<62 {

@@ -18,6 +18,7 @@ import (
 // cli is the command line; the order of its fields is the order of the help.
 type cli struct {
 	Models     modelsCmd     `cmd:"" help:"Look into, convert and merge checkpoints."`
+	Data       dataCmd       `cmd:"" help:"Look at training rows as tokens with weights, and check them."`
 	Runs       runsCmd       `cmd:"" help:"List, show, compare and export runs."`
 	Bench      benchCmd      `cmd:"" help:"Measure this machine and how much of it hone uses."`
 	Doctor     doctorCmd     `cmd:"" help:"Show what this machine offers and what is in the way."`

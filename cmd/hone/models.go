@@ -30,7 +30,7 @@ func (modelsCmd) Help() string {
 }
 
 type modelsInspectCmd struct {
-	Path    string `arg:"" type:"path" help:"Folder or .gguf file."`
+	Path    string `arg:"" help:"Folder or .gguf file."`
 	Tensors bool   `help:"List the tensors, too."`
 	JSON    bool   `name:"json" help:"One JSON object instead of text."`
 }
@@ -212,15 +212,15 @@ func count(n int64) string {
 }
 
 type modelsConvertCmd struct {
-	Path string `arg:"" type:"path" help:"Folder or .gguf file to read."`
-	Out  string `arg:"" type:"path" help:"Folder to write: config.json, model.safetensors and the tokenizer's files."`
+	Path string `arg:"" help:"Folder or .gguf file to read."`
+	Out  string `arg:"" help:"Folder to write: config.json, model.safetensors and the tokenizer's files."`
 	writeFlags
 }
 
 type modelsMergeCmd struct {
-	Path    string `arg:"" type:"path" help:"The adapter's base: folder or .gguf file."`
-	Adapter string `arg:"" type:"path" help:"Folder with adapter_config.json and adapter_model.safetensors."`
-	Out     string `arg:"" type:"path" help:"Folder to write."`
+	Path    string `arg:"" help:"The adapter's base: folder or .gguf file."`
+	Adapter string `arg:"" help:"Folder with adapter_config.json and adapter_model.safetensors."`
+	Out     string `arg:"" help:"Folder to write."`
 	writeFlags
 }
 
@@ -257,12 +257,12 @@ func (w *writeFlags) convert(a *app, path, adapter, out string) error {
 		return err
 	}
 	if copied == 0 {
-		fmt.Fprintf(a.errOut, "note: %s has no tokenizer files to copy; %s holds the weights alone\n", path, shortPath(out))
+		fmt.Fprintf(a.errOut, "note: %s has no tokenizer files to copy; %s holds the weights alone\n", path, out)
 	}
 	if w.JSON {
 		return a.printJSON(map[string]any{"out": out, "params": m.Count(), "dtype": w.Dtype, "tokenizer_files": copied})
 	}
-	fmt.Fprintf(a.out, "%s: %s parameters as %s, read back and compared\nnext: hone models inspect %s\n", shortPath(out), count(int64(m.Count())), w.Dtype, shortPath(out))
+	fmt.Fprintf(a.out, "%s: %s parameters as %s, read back and compared\nnext: hone models inspect %s\n", out, count(int64(m.Count())), w.Dtype, out)
 	return nil
 }
 

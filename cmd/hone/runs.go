@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -18,7 +16,7 @@ import (
 )
 
 type runsCmd struct {
-	Root string `default:"runs" type:"path" help:"Folder of the runs."`
+	Root string `default:"runs" help:"Folder of the runs."`
 
 	Ls      runsLsCmd      `cmd:"" help:"List the runs, newest first."`
 	Show    runsShowCmd    `cmd:"" help:"Show one run: stages, figures, checkpoints; with --step, one moment of it."`
@@ -213,22 +211,9 @@ func (c *runsExportCmd) Run(a *app, runs *runsCmd) error {
 func openRun(root, id string) (*run.Run, error) {
 	r, err := run.Open(root, id)
 	if err != nil {
-		return nil, fmt.Errorf("%w; hone runs ls --root %s lists what is there", err, shortPath(root))
+		return nil, fmt.Errorf("%w; hone runs ls --root %s lists what is there", err, root)
 	}
 	return r, nil
-}
-
-// shortPath writes a path below the working folder as one would type it.
-func shortPath(path string) string {
-	wd, err := os.Getwd()
-	if err != nil {
-		return path
-	}
-	rel, err := filepath.Rel(wd, path)
-	if err != nil || strings.HasPrefix(rel, "..") {
-		return path
-	}
-	return rel
 }
 
 // table prints rows of cells under each other, two spaces apart.

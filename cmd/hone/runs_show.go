@@ -175,14 +175,14 @@ func (c *runsShowCmd) print(a *app, s *shownRun) {
 	if len(s.Checkpoints) > 0 && c.Step < 0 {
 		fmt.Fprintln(a.out, "\ncheckpoints")
 		for _, k := range s.Checkpoints {
-			fmt.Fprintf(a.out, "  %s step %d  %s\n", k.Stage, k.Step, shortPath(k.Dir))
+			fmt.Fprintf(a.out, "  %s step %d  %s\n", k.Stage, k.Step, k.Dir)
 		}
 	}
 	c.printNext(a, s)
 }
 
 func (c *runsShowCmd) printNext(a *app, s *shownRun) {
-	dir := shortPath(s.Dir)
+	dir := s.Dir
 	switch {
 	case c.Step >= 0:
 		fmt.Fprintf(a.out, "\nnext: hone runs show %s\n", s.ID)

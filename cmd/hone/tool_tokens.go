@@ -9,7 +9,7 @@ import (
 
 // tokenizerFlags name the tokenizer of a verb.
 type tokenizerFlags struct {
-	Tokenizer string `required:"" type:"path" help:"Hugging Face folder or tokenizer.json, .gguf file, or a folder with encoder.json and vocab.bpe."`
+	Tokenizer string `required:"" help:"Hugging Face folder or tokenizer.json, .gguf file, or a folder with encoder.json and vocab.bpe."`
 	Encoding  string `help:"Of a .tiktoken rank file: r50k_base or cl100k_base."`
 }
 
