@@ -84,3 +84,6 @@ func (t *Tally) Mean(name string) (float64, bool) {
 
 // Reset empties the tally and keeps its memory.
 func (t *Tally) Reset() { t.Items = t.Items[:0] }
+
+// ChannelReader is implemented by objectives that read channels of the sequence: an engine checks that they are filled before any arithmetic.
+type ChannelReader interface{ Channels() []string }

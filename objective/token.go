@@ -142,14 +142,10 @@ func (KL) Scope() engine.Scope { return engine.ScopeToken }
 func (KL) Needs() engine.Want  { return engine.Want{} }
 
 func (k KL) Eval(views []engine.View, tally *engine.Tally) float64 {
-	name := k.Ref
-	if name == "" {
-		name = engine.ChanRef
-	}
 	loss := 0.0
 	for i := range views {
 		v := &views[i]
-		ref := channel(v, name)
+		ref := channel(v, k.ref())
 		for t := v.From; t < v.To; t++ {
 			if !v.Row.Mask[t] {
 				continue
@@ -185,7 +181,7 @@ func (EntropyBonus) Eval(views []engine.View, tally *engine.Tally) float64 {
 	return loss
 }
 
-// channel returns a channel that an objective cannot do without. Streams are checked by Require before any arithmetic, so a missing one
+// channel returns a channel that an objective cannot do without. Engines check Channels before any arithmetic, so a missing one
 // here is a programming error.
 func channel(v *engine.View, name string) []float32 {
 	c := v.Row.Seq.Channel(name)
@@ -193,4 +189,17 @@ func channel(v *engine.View, name string) []float32 {
 		panic(fmt.Sprintf("objective: sequence %v has no channel %q for each of its %d tokens: fill it before Backward", v.Row.Seq.ID, name, len(v.Row.Seq.Tokens)))
 	}
 	return c
+}
+
+// Channels names what each objective reads, so that an engine can refuse a batch before any arithmetic.
+func (Clipped) Channels() []string        { return []string{engine.ChanOld, engine.ChanAdvantage} }
+func (PolicyGradient) Channels() []string { return []string{engine.ChanAdvantage} }
+func (DPO) Channels() []string            { return []string{engine.ChanRef} }
+func (k KL) Channels() []string           { return []string{k.ref()} }
+
+func (k KL) ref() string {
+	if k.Ref == "" {
+		return engine.ChanRef
+	}
+	return k.Ref
 }

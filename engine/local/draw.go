@@ -1,0 +1,190 @@
+package local
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/hone-lm/hone/engine"
+	"github.com/hone-lm/hone/tensor"
+)
+
+// drawer chooses the tokens of one sequence. Draw number t of its key decides token t, so a sample does not depend on its neighbours.
+type drawer struct {
+	key   engine.Key
+	index int // of the prompt in its call
+	tail  []byte
+	own   []float32 // logits after rules and penalties
+	probs []float32
+	order []int32
+	err   error
+}
+
+// draw appends one token with its log-probs: under the untruncated policy at the sampling temperature, and under what was really drawn from.
+func (d *drawer) draw(s *slot, logits []float32) {
+	q := &s.prompt.spec.Params
+	stats := tensor.RowStats(logits, s.out.Temp)
+	if stats.LSE-stats.LSE != 0 {
+		d.err = fmt.Errorf("sequence %s: the logits after token %d are not finite: the model's weights are damaged; go back to an earlier checkpoint", name(s.out), len(s.out.Tokens)-1)
+		return
+	}
+	z := d.adjusted(s, logits)
+	var id int32
+	var drawn float64
+	switch {
+	case q.Greedy:
+		id = argmax(z)
+	case len(z) == len(logits) && &z[0] == &logits[0] && !q.Truncates():
+		id = d.plain(z, s.out.Temp, len(s.out.Tokens))
+		drawn = math.NaN() // the policy itself
+	default:
+		id, drawn = d.truncated(z, s, len(s.out.Tokens))
+	}
+	old := tensor.LogProb(logits[id], s.out.Temp, stats.LSE)
+	if math.IsNaN(drawn) {
+		drawn = float64(old)
+	}
+	s.out.Tokens = append(s.out.Tokens, id)
+	s.out.Kind = append(s.out.Kind, engine.KindSampled)
+	s.old, s.drawn = append(s.old, old), append(s.drawn, float32(drawn))
+}
+
+// adjusted applies rules and the repetition penalty (Keskar et al. 2019: positive logits are divided, negative ones multiplied) to a copy.
+func (d *drawer) adjusted(s *slot, logits []float32) []float32 {
+	penalty := s.prompt.spec.Params.RepetitionPenalty
+	if len(s.prompt.spec.Rules) == 0 && (penalty == 0 || penalty == 1) {
+		return logits
+	}
+	d.own = append(d.own[:0], logits...)
+	if penalty != 0 && penalty != 1 {
+		for _, id := range s.out.Tokens {
+			if v := logits[id]; v > 0 {
+				d.own[id] = v / penalty
+			} else {
+				d.own[id] = v * penalty
+			}
+		}
+	}
+	for _, rule := range s.prompt.spec.Rules {
+		rule.Apply(s.out, d.own)
+	}
+	return d.own
+}
+
+// argmax returns the best token, the lowest id on a tie.
+func argmax(z []float32) int32 {
+	best := 0
+	for i, v := range z {
+		if v > z[best] {
+			best = i
+		}
+	}
+	return int32(best)
+}
+
+// weights fills probs with exp((z - max)/T).
+func (d *drawer) weights(z []float32, temp float32) {
+	if cap(d.probs) < len(z) {
+		d.probs = make([]float32, len(z))
+	}
+	d.probs = d.probs[:len(z)]
+	inv := 1 / temp
+	tensor.Exp(d.probs, z, inv, slices.Max(z)*inv)
+}
+
+// plain inverts the cumulative distribution over ids in ascending order.
+func (d *drawer) plain(z []float32, temp float32, t int) int32 {
+	d.weights(z, temp)
+	total := 0.0
+	for _, p := range d.probs {
+		total += float64(p)
+	}
+	u, sum, last := d.key.Float64(uint64(t))*total, 0.0, 0
+	for i, p := range d.probs {
+		if p == 0 {
+			continue
+		}
+		sum += float64(p)
+		last = i
+		if sum > u {
+			break
+		}
+	}
+	return int32(last)
+}
+
+// truncated draws after top-k, top-p (the smallest set whose mass reaches it) and min-p, in that order, from what is left renormalised.
+func (d *drawer) truncated(z []float32, s *slot, t int) (int32, float64) {
+	q := &s.prompt.spec.Params
+	d.weights(z, s.out.Temp)
+	d.order = d.order[:0]
+	for i, p := range d.probs {
+		if p > 0 {
+			d.order = append(d.order, int32(i))
+		}
+	}
+	slices.SortFunc(d.order, func(a, b int32) int {
+		if d.probs[a] != d.probs[b] {
+			if d.probs[a] > d.probs[b] {
+				return -1
+			}
+			return 1
+		}
+		return int(a - b)
+	})
+	keep := len(d.order)
+	if q.TopK > 0 {
+		keep = min(keep, q.TopK)
+	}
+	if q.TopP > 0 && q.TopP < 1 {
+		mass := d.mass(keep)
+		sum := 0.0
+		for i, id := range d.order[:keep] {
+			if sum += float64(d.probs[id]); sum >= float64(q.TopP)*mass {
+				keep = i + 1
+				break
+			}
+		}
+	}
+	for keep > 1 && d.probs[d.order[keep-1]] < q.MinP*d.probs[d.order[0]] {
+		keep--
+	}
+	mass := d.mass(keep)
+	u, sum := d.key.Float64(uint64(t))*mass, 0.0
+	id := d.order[keep-1]
+	for _, k := range d.order[:keep] {
+		if sum += float64(d.probs[k]); sum > u {
+			id = k
+			break
+		}
+	}
+	return id, math.Log(float64(d.probs[id]) / mass)
+}
+
+func (d *drawer) mass(n int) float64 {
+	m := 0.0
+	for _, id := range d.order[:n] {
+		m += float64(d.probs[id])
+	}
+	return m
+}
+
+// sawStop reports whether a stop string ends within the newest token.
+func (d *drawer) sawStop(text []byte, stops []string) bool {
+	longest := 0
+	for _, s := range stops {
+		longest = max(longest, len(s))
+	}
+	old := len(d.tail)
+	d.tail = append(d.tail, text...)
+	for _, s := range stops {
+		if s != "" && bytes.Contains(d.tail[max(0, old-len(s)+1):], []byte(s)) {
+			return true
+		}
+	}
+	if n := len(d.tail) - longest; n > 0 {
+		d.tail = append(d.tail[:0], d.tail[n:]...)
+	}
+	return false
+}

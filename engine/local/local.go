@@ -1,0 +1,178 @@
+// Package local is the embedded engine: it trains and samples a decoder transformer in this process, on the CPU, without cgo.
+//
+// Sampling and training run the same forward arithmetic row by row, so a sampled token's log-prob has the bytes of the training forward:
+// on policy exp(logprob - logp_old) is exactly 1.
+package local
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"github.com/hone-lm/hone/engine"
+	"github.com/hone-lm/hone/model"
+	"github.com/hone-lm/hone/model/safetensors"
+	"github.com/hone-lm/hone/tensor"
+	"github.com/hone-lm/hone/token"
+)
+
+// Options are the settings of the engine that a config names.
+type Options struct {
+	MicroTokens int  // tokens forwarded and differentiated together; a longer sequence runs alone
+	Context     int  // longest sequence; 0 = the model's
+	Recompute   bool // keep only layer inputs and compute activations again in the backward pass
+	Slots       int  // sequences sampled together
+}
+
+// Defaults of Options.
+const (
+	DefaultMicroTokens = 4096
+	DefaultSlots       = 64
+)
+
+// Engine implements engine.Engine.
+type Engine struct {
+	mu    sync.Mutex // one forward pass at a time
+	opt   Options
+	tok   token.Tokenizer
+	live  *runner // the trained model
+	tape  *tensor.Tape
+	head  tensor.Head
+	in    model.Input
+	adam  *tensor.AdamW
+	work  scratch
+	base  string // hash of weights that never change, "" when all are trained
+	grads bool   // something was added since the last Step
+
+	frozen map[string]*Frozen
+	order  []string // names in frozen, in the order they were made
+}
+
+var _ engine.Engine = (*Engine)(nil)
+
+var caps = engine.Capabilities{
+	engine.CapLogProb: true, engine.CapSample: true, engine.CapFrozen: true, engine.CapTemperature: true,
+	engine.CapEntropy: true, engine.CapTopK: true, engine.CapRules: true, engine.CapBlend: true, engine.CapHidden: true,
+}
+
+// New makes an engine for a model; the model's adapter, if it has one, is what will be trained. tok may be nil when no stop strings are used.
+func New(m *model.Model, tok token.Tokenizer, opt Options) (*Engine, error) {
+	if opt.MicroTokens <= 0 {
+		opt.MicroTokens = DefaultMicroTokens
+	}
+	if opt.Slots <= 0 {
+		opt.Slots = DefaultSlots
+	}
+	if opt.Context <= 0 || opt.Context > m.Config.MaxPos {
+		opt.Context = m.Config.MaxPos
+	}
+	if tok != nil && tok.VocabSize() > m.Config.Vocab {
+		return nil, fmt.Errorf("%s: the tokenizer has %d ids but the model's vocabulary %d: they are not from the same model", tok.Name(), tok.VocabSize(), m.Config.Vocab)
+	}
+	e := &Engine{opt: opt, tok: tok, tape: tensor.NewTape(), frozen: map[string]*Frozen{}}
+	e.live = &runner{m: m, opt: opt, tok: tok, mu: &e.mu}
+	return e, nil
+}
+
+// trainable prepares gradients and moments at the first Backward: an engine that only samples does not pay for them.
+func (e *Engine) trainable() error {
+	if e.adam != nil {
+		return nil
+	}
+	if err := e.live.m.Train(); err != nil {
+		return err
+	}
+	var decay, plain tensor.ParamGroup
+	decay.Decay = true
+	for _, p := range e.live.m.Params() {
+		if p.Decay {
+			decay.Params = append(decay.Params, p.Tensor)
+		} else {
+			plain.Params = append(plain.Params, p.Tensor)
+		}
+	}
+	e.adam = tensor.NewAdamW(decay, plain)
+	return nil
+}
+
+// Info implements engine.Engine.
+func (e *Engine) Info() engine.Info {
+	m := e.live.m
+	trainable := 0
+	for _, p := range m.Params() {
+		trainable += p.Rows * p.Cols
+	}
+	return engine.Info{
+		Engine: "local", Model: m.Path, Params: int64(m.Count()), Trainable: int64(trainable), Context: e.opt.Context, VocabSize: m.Config.Vocab,
+		Precision: "f32", Kernels: tensor.KernelLevel(), Threads: runtime.GOMAXPROCS(0), PlanBytes: e.plan(),
+		Caps: caps, Tokenizer: e.tok, MicroBatch: e.opt.MicroTokens,
+	}
+}
+
+// plan adds up weights, gradients, moments and the activations of one full micro-batch.
+func (e *Engine) plan() int64 {
+	m := e.live.m
+	bytes := 4 * int64(m.Count())
+	for _, p := range m.Params() {
+		bytes += 12 * int64(p.Rows*p.Cols)
+	}
+	in := &model.Input{Tokens: make([]int32, e.opt.MicroTokens), Recompute: e.opt.Recompute}
+	for at := 0; at < e.opt.MicroTokens; at += e.opt.Context {
+		in.Docs = append(in.Docs, tensor.Doc{From: at, To: min(at+e.opt.Context, e.opt.MicroTokens)})
+	}
+	bytes += tensor.NewTape().Plan(func(t *tensor.Tape) { m.Forward(t, in) })
+	head := tensor.Head{W: m.HeadWeight()}
+	return bytes + head.Bytes()
+}
+
+// Step implements engine.Engine.
+func (e *Engine) Step(ctx context.Context, o engine.Optim) (engine.Update, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.grads {
+		u := engine.Update{Skipped: true, LR: o.LR}
+		if e.adam != nil {
+			u.Step = e.adam.Steps
+		}
+		return u, nil
+	}
+	norm, err := e.adam.Step(tensor.AdamConfig{LR: o.LR, Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, Decay: o.WeightDecay, Clip: o.Clip})
+	if err != nil {
+		return engine.Update{}, fmt.Errorf("update %d: %w", e.adam.Steps+1, err)
+	}
+	e.adam.ZeroGrad()
+	e.grads = false
+	return engine.Update{Step: e.adam.Steps, Norm: norm, Clipped: o.Clip > 0 && norm > o.Clip, LR: o.LR}, nil
+}
+
+// Sample implements engine.Engine.
+func (e *Engine) Sample(ctx context.Context, prompts []engine.Prompt) ([][]*engine.Sequence, error) {
+	return e.live.Sample(ctx, prompts)
+}
+
+// Score implements engine.Engine.
+func (e *Engine) Score(ctx context.Context, seqs []*engine.Sequence, want engine.Want) ([]*engine.Scores, error) {
+	return e.live.Score(ctx, seqs, want)
+}
+
+// Gradients implements engine.Engine.
+func (e *Engine) Gradients() (engine.Gradients, error) {
+	return nil, &engine.NotYet{Engine: "local", What: engine.CapGradients}
+}
+
+// Export implements engine.Engine: the adapter when there is one, otherwise the whole model in f32.
+func (e *Engine) Export(ctx context.Context, dir string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.live.m.Adapter() != nil {
+		return e.live.m.SaveAdapter(dir)
+	}
+	return e.live.m.SaveHF(dir, safetensors.F32)
+}
+
+// Close implements engine.Engine.
+func (e *Engine) Close() error { return nil }
+
+// Model returns the trained model, for export and inspection.
+func (e *Engine) Model() *model.Model { return e.live.m }

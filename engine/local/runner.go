@@ -1,0 +1,208 @@
+package local
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/hone-lm/hone/engine"
+	"github.com/hone-lm/hone/model"
+	"github.com/hone-lm/hone/tensor"
+	"github.com/hone-lm/hone/token"
+)
+
+// runner scores and samples one model without gradients. The engine's live model and every frozen one have their own.
+type runner struct {
+	m    *model.Model
+	opt  Options
+	tok  token.Tokenizer
+	mu   *sync.Mutex
+	tape *tensor.Tape
+	head tensor.Head
+	in   model.Input
+	kv   *tensor.KV
+}
+
+// prepare makes the tape ready for one forward pass without recording.
+func (r *runner) prepare() *tensor.Tape {
+	if r.tape == nil {
+		r.tape = tensor.NewTape()
+	}
+	r.tape.Reset()
+	r.tape.Record(false)
+	r.head.W = r.m.HeadWeight()
+	return r.tape
+}
+
+// check refuses what the engine cannot run, before any work.
+func (r *runner) check(s *engine.Sequence) error {
+	if err := supported(s); err != nil {
+		return err
+	}
+	if len(s.Tokens) > r.opt.Context {
+		return fmt.Errorf("sequence %s has %d tokens but the context is %d: truncate it, or raise context up to the model's %d", name(s), len(s.Tokens), r.opt.Context, r.m.Config.MaxPos)
+	}
+	if err := r.m.Check(s.Tokens); err != nil {
+		return fmt.Errorf("sequence %s: %w", name(s), err)
+	}
+	return nil
+}
+
+func supported(s *engine.Sequence) error {
+	switch {
+	case s.Hide != nil || s.Pos != nil:
+		return &engine.NotYet{Engine: "local", What: engine.CapHide}
+	case s.Mix != nil:
+		return &engine.NotYet{Engine: "local", What: engine.CapMix}
+	}
+	return nil
+}
+
+func name(s *engine.Sequence) string {
+	return fmt.Sprintf("%q sample %d", s.ID.Problem, s.ID.Sample)
+}
+
+// Score runs the sequences in micro-batches.
+func (r *runner) Score(ctx context.Context, seqs []*engine.Sequence, want engine.Want) ([]*engine.Scores, error) {
+	info := engine.Info{Engine: "local", Caps: caps}
+	if err := info.Check("Score", want.Capabilities()); err != nil {
+		return nil, err
+	}
+	for _, s := range seqs {
+		if err := r.check(s); err != nil {
+			return nil, err
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([]*engine.Scores, len(seqs))
+	for _, micro := range pack(seqs, r.opt.MicroTokens) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		r.scoreMicro(seqs, micro, want, out)
+	}
+	return out, nil
+}
+
+func (r *runner) scoreMicro(seqs []*engine.Sequence, micro []int, want engine.Want, out []*engine.Scores) {
+	t := r.prepare()
+	var rows headRows
+	fillInput(&r.in, seqs, micro)
+	for i, at := range micro {
+		s := seqs[at]
+		for tok := 1; tok < len(s.Tokens); tok++ {
+			temp := s.Temperature()
+			if want.Entropy && want.EntropyTemp != 0 {
+				temp = want.EntropyTemp
+			}
+			rows.add(i, tok, int32(r.in.Docs[i].From+tok-1), s.Tokens[tok], temp)
+		}
+	}
+	hidden := r.m.Forward(t, &r.in)
+	n := len(rows.Row)
+	sc := tensor.HeadScores{LogProb: make([]float32, n), Entropy: make([]float32, n), TopK: want.TopK}
+	if want.TopK > 0 {
+		sc.TopID, sc.TopLogProb = make([]int32, n*want.TopK), make([]float32, n*want.TopK)
+	}
+	r.head.Score(hidden, rows.HeadRows, &sc)
+	logProb := sc.LogProb
+	if want.Entropy && want.EntropyTemp != 0 { // entropy at another temperature: log-probs need their own pass
+		for k := range rows.Temp {
+			rows.Temp[k] = seqs[micro[rows.seq[k]]].Temperature()
+		}
+		logProb = make([]float32, n)
+		r.head.Score(hidden, rows.HeadRows, &tensor.HeadScores{LogProb: logProb, TopK: want.TopK, TopID: sc.TopID, TopLogProb: sc.TopLogProb})
+	}
+	for i, at := range micro {
+		out[at] = newScores(len(seqs[at].Tokens), want)
+		if want.Hidden {
+			d := r.in.Docs[i]
+			for row := d.From; row < d.To; row++ {
+				out[at].Hidden[row-d.From] = append([]float32(nil), hidden.Row(row)...)
+			}
+		}
+	}
+	for k := range n {
+		o, tok := out[micro[rows.seq[k]]], rows.tok[k]
+		o.LogProb[tok] = logProb[k]
+		if want.Entropy {
+			o.Entropy[tok] = sc.Entropy[k]
+		}
+		if want.TopK > 0 {
+			o.TopID[tok] = sc.TopID[k*want.TopK : (k+1)*want.TopK]
+			o.TopLogP[tok] = sc.TopLogProb[k*want.TopK : (k+1)*want.TopK]
+		}
+	}
+}
+
+func newScores(n int, want engine.Want) *engine.Scores {
+	s := &engine.Scores{LogProb: make([]float32, n)}
+	if want.Entropy {
+		s.Entropy = make([]float32, n)
+	}
+	if want.TopK > 0 {
+		s.TopID, s.TopLogP = make([][]int32, n), make([][]float32, n)
+	}
+	if want.Hidden {
+		s.Hidden = make([][]float32, n)
+	}
+	return s
+}
+
+// headRows are the rows asked of the vocabulary head, with where each came from: sequence number in the micro-batch and token.
+type headRows struct {
+	tensor.HeadRows
+	seq, tok []int
+}
+
+func (h *headRows) reset() {
+	h.Row, h.Target, h.Temp, h.seq, h.tok = h.Row[:0], h.Target[:0], h.Temp[:0], h.seq[:0], h.tok[:0]
+}
+
+func (h *headRows) add(seq, tok int, row, target int32, temp float32) {
+	h.Row, h.Target, h.Temp = append(h.Row, row), append(h.Target, target), append(h.Temp, temp)
+	h.seq, h.tok = append(h.seq, seq), append(h.tok, tok)
+}
+
+// fillInput lays the sequences of a micro-batch one after another.
+func fillInput(in *model.Input, seqs []*engine.Sequence, micro []int) {
+	in.Tokens, in.Docs = in.Tokens[:0], in.Docs[:0]
+	for _, at := range micro {
+		from := len(in.Tokens)
+		in.Tokens = append(in.Tokens, seqs[at].Tokens...)
+		in.Docs = append(in.Docs, tensor.Doc{From: from, To: len(in.Tokens)})
+	}
+	in.KV, in.Rows, in.Pos = nil, nil, nil
+}
+
+// pack cuts sequences into micro-batches of at most budget tokens, in order; the sequences of a unit stay together, and what is longer than the budget runs alone.
+func pack(seqs []*engine.Sequence, budget int) [][]int {
+	var blocks [][]int // sequences of a unit
+	unit := map[int64]int{}
+	for i, s := range seqs {
+		if s.Unit != 0 {
+			if at, ok := unit[s.Unit]; ok {
+				blocks[at] = append(blocks[at], i)
+				continue
+			}
+			unit[s.Unit] = len(blocks)
+		}
+		blocks = append(blocks, []int{i})
+	}
+	var out [][]int
+	used := 0
+	for _, b := range blocks {
+		n := 0
+		for _, i := range b {
+			n += len(seqs[i].Tokens)
+		}
+		if len(out) == 0 || used+n > budget {
+			out = append(out, nil)
+			used = 0
+		}
+		out[len(out)-1] = append(out[len(out)-1], b...)
+		used += n
+	}
+	return out
+}
