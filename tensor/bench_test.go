@@ -1,6 +1,7 @@
 package tensor
 
 import (
+	"runtime"
 	"testing"
 
 	"github.com/hone-lm/hone/internal/rng"
@@ -50,7 +51,11 @@ func BenchmarkTrainStep(b *testing.B) {
 	}
 	tokens := float64(len(m.ids)) * float64(b.N) / b.Elapsed().Seconds()
 	b.ReportMetric(tokens, "tokens/s")
-	b.ReportMetric(tokens*6*float64(count)/1e9, "GFLOP/s")
+	speed := tokens * 6 * float64(count) / 1e9
+	b.ReportMetric(speed, "GFLOP/s")
+	if peak := PeakFMA(runtime.GOMAXPROCS(0)); peak > 0 {
+		b.ReportMetric(100*speed/peak, "%peak")
+	}
 }
 
 func (m *tiny) benchParams() (list []*Tensor) {

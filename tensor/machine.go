@@ -19,3 +19,9 @@ func KernelLevel() string { return kernel.Level() }
 
 // ForceKernelLevel chooses the kernels for a test and returns how to restore them; ok is false, and nothing changes, when this CPU or build lacks the level. Nothing else may run meanwhile.
 func ForceKernelLevel(level string) (restore func(), ok bool) { return kernel.ForceLevel(level) }
+
+// PeakFMA measures the machine's limit for fused multiply-adds on so many threads, in GFLOP/s; 0 where this build has no assembly.
+func PeakFMA(threads int) float64 { return kernel.PeakFMA(threads) }
+
+// PeakRead measures how fast memory is read on so many threads, in GB/s.
+func PeakRead(threads int) float64 { return kernel.PeakRead(threads) }

@@ -175,7 +175,7 @@ func TestTrainingStepAllocatesNothing(t *testing.T) {
 		step()
 		first := loss.sum
 		step()
-		if n := testing.AllocsPerRun(20, step); n != 0 {
+		if n := testing.AllocsPerRun(5, step); n != 0 {
 			t.Errorf("checkpoint %v: a warm training step allocates %v times", checkpoint, n)
 		}
 		if !(loss.sum < first-0.5) {
@@ -196,7 +196,7 @@ func TestTrainingStepOnTwoProcessorsAllocatesNothing(t *testing.T) {
 	before := par.Sections()
 	var a, b runtime.MemStats
 	best := uint64(1 << 60)
-	for range 20 { // the runtime itself allocates now and then: the best of several counts
+	for range 8 { // the runtime itself allocates now and then: the best of several counts
 		runtime.ReadMemStats(&a)
 		m.train(tape, loss)
 		runtime.ReadMemStats(&b)
