@@ -1,0 +1,168 @@
+// Package rollout obtains episodes: it turns problems into prompts, samples answers, has them graded, and turns groups of graded
+// episodes into rows with advantages. Training and evaluation use the same solvers.
+package rollout
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/hone-lm/hone/engine"
+	"github.com/hone-lm/hone/objective"
+	"github.com/hone-lm/hone/reward"
+	"github.com/hone-lm/hone/task"
+)
+
+// Episode and Group are reward's types under the names that recipes use.
+type (
+	Episode = reward.Episode
+	Group   = reward.Group
+)
+
+// Env is what a solver may use: the model, frozen models, the grader, the prompt format and the random key.
+type Env struct {
+	Engine engine.Engine
+	Frozen map[string]engine.Frozen
+	Grader reward.Grader
+	Format *Format
+	Params engine.Params
+	Key    engine.Key // of this step: samples draw from Key.With(problem, sample)
+	Policy int64      // optimiser updates made so far, written into sequences
+}
+
+// Solver makes n episodes for each problem, graded.
+type Solver interface {
+	Solve(ctx context.Context, env *Env, problems []*task.Problem, n int) ([]*Group, error)
+}
+
+// Sample is the plain solver: n independent answers to each problem.
+type Sample struct{}
+
+// Solve implements Solver.
+func (Sample) Solve(ctx context.Context, env *Env, problems []*task.Problem, n int) ([]*Group, error) {
+	prompts := make([]engine.Prompt, len(problems))
+	for i, p := range problems {
+		seq, err := env.Format.Prompt(p)
+		if err != nil {
+			return nil, err
+		}
+		prompts[i] = engine.Prompt{Seq: seq, N: n, Params: env.Format.Stops(env.Params), Key: env.Key.With(p.Key)}
+	}
+	drawn, err := env.Engine.Sample(ctx, prompts)
+	if err != nil {
+		return nil, err
+	}
+	groups := make([]*Group, len(problems))
+	for i, p := range problems {
+		g := &Group{Key: p.ID}
+		for k, seq := range drawn[i] {
+			seq.ID = engine.ItemID{Problem: p.ID, Sample: k}
+			seq.Policy = env.Policy
+			g.Episodes = append(g.Episodes, &Episode{
+				Problem: p,
+				Segs:    []*engine.Sequence{seq},
+				Text:    env.Format.Response(seq),
+				Cost:    reward.Cost{Prompt: seq.Count(engine.KindPrompt), Sampled: seq.Count(engine.KindSampled)},
+			})
+		}
+		groups[i] = g
+	}
+	if env.Grader == nil {
+		return nil, fmt.Errorf("no grader: name a task whose answers can be checked, or set grader")
+	}
+	return groups, env.Grader.Grade(ctx, groups)
+}
+
+// FillAdvantage writes the channel "advantage" of every sampled token from its group's scores. Episodes without a valid grade, and groups
+// with fewer than two valid members, get no advantage and are left out by SampledRows; it returns the number of groups so dropped.
+func FillAdvantage(groups []*Group, kind objective.GroupAdvantage, eps float64) (dropped int, err error) {
+	for _, g := range groups {
+		valid := g.Valid()
+		if len(valid) < 2 {
+			dropped++
+			continue
+		}
+		scores := make([]float64, len(valid))
+		for i, e := range valid {
+			scores[i] = e.Grade.Score
+		}
+		adv, err := kind.Of(scores, eps)
+		if err != nil {
+			return dropped, err
+		}
+		for i, e := range valid {
+			SetAdvantage(e, adv[i])
+		}
+	}
+	return dropped, nil
+}
+
+// SetAdvantage gives every sampled token of an episode the same advantage.
+func SetAdvantage(e *Episode, advantage float64) {
+	for _, seq := range e.Segs {
+		ch := seq.SetChannel(engine.ChanAdvantage, nil)
+		for t := range ch {
+			if seq.KindAt(t) == engine.KindSampled {
+				ch[t] = float32(advantage)
+			}
+		}
+	}
+}
+
+// SampledRows returns a row for every segment whose advantages were filled, masked to its sampled tokens.
+func SampledRows(groups []*Group) []engine.Row {
+	return rows(groups, engine.KindSampled, func(e *Episode, s *engine.Sequence) bool {
+		return e.Grade.Valid() && s.Channel(engine.ChanAdvantage) != nil
+	})
+}
+
+// DemoRows returns a row for every segment with demonstrated tokens. Where the sequence has a channel "weight" it becomes the row's weights.
+func DemoRows(groups []*Group) []engine.Row {
+	out := rows(groups, engine.KindDemo, func(*Episode, *engine.Sequence) bool { return true })
+	for i := range out {
+		out[i].Weight = out[i].Seq.Channel(ChanWeight)
+	}
+	return out
+}
+
+// ChanWeight holds a demonstration's own token weights, where its source gave any.
+const ChanWeight = "weight"
+
+func rows(groups []*Group, kind engine.Kind, take func(*Episode, *engine.Sequence) bool) []engine.Row {
+	var out []engine.Row
+	for _, g := range groups {
+		for _, e := range g.Episodes {
+			for _, s := range e.Segs {
+				if !take(e, s) {
+					continue
+				}
+				mask := make([]bool, len(s.Tokens))
+				for t := 1; t < len(mask); t++ {
+					mask[t] = s.KindAt(t) == kind
+				}
+				out = append(out, engine.Row{Seq: s, Mask: mask})
+			}
+		}
+	}
+	return out
+}
+
+// Score fills a channel of every row's sequence with log-probs under a frozen model ("logp_ref"), keeping what is already there.
+func Score(ctx context.Context, f engine.Frozen, rows []engine.Row, channel string) error {
+	var seqs []*engine.Sequence
+	for _, r := range rows {
+		if r.Seq.Channel(channel) == nil {
+			seqs = append(seqs, r.Seq)
+		}
+	}
+	if len(seqs) == 0 {
+		return nil
+	}
+	scores, err := f.Score(ctx, seqs, engine.Want{})
+	if err != nil {
+		return err
+	}
+	for i, s := range seqs {
+		s.SetChannel(channel, scores[i].LogProb)
+	}
+	return nil
+}
