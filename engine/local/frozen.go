@@ -74,3 +74,9 @@ func (f *Frozen) Blend(ctx context.Context, decay float64) error {
 	}
 	return nil
 }
+
+// Kept returns a frozen model by name, such as one that a loaded state brought.
+func (e *Engine) Kept(name string) (engine.Frozen, bool) {
+	f, ok := e.frozen[name]
+	return f, ok
+}

@@ -1,0 +1,117 @@
+package train
+
+import (
+	"fmt"
+
+	"github.com/hone-lm/hone/engine"
+	"github.com/hone-lm/hone/internal/config"
+)
+
+// Common are the settings that every recipe shares.
+type Common struct {
+	Model       string           `yaml:"model" help:"nano, a Hugging Face folder, a .gguf file, or runs/ID[@step]"`
+	Adapter     string           `yaml:"adapter" help:"PEFT adapter folder to start from"`
+	Seed        uint64           `yaml:"seed" help:"every random number is a function of it"`
+	Context     int              `yaml:"context" help:"longest sequence in tokens; 0 = the model's"`
+	MicroTokens int              `yaml:"micro_tokens" help:"tokens forwarded and differentiated together"`
+	Recompute   bool             `yaml:"recompute" help:"save memory: compute activations again in the backward pass"`
+	Slots       int              `yaml:"slots" help:"sequences sampled together"`
+	LoRA        LoRA             `yaml:"lora"`
+	System      string           `yaml:"system" help:"system turn put before every question"`
+	Suffix      string           `yaml:"suffix" help:"text put after every question"`
+	Eval        EvalConfig       `yaml:"eval"`
+	Checkpoint  CheckpointConfig `yaml:"checkpoint"`
+	Name        string           `yaml:"name" help:"the run folder's name; empty = the recipe's"`
+	Runs        string           `yaml:"runs" help:"folder that holds run folders"`
+}
+
+// LoRA are the settings of a new adapter; rank 0 trains all weights.
+type LoRA struct {
+	Rank    int      `yaml:"rank" help:"0 = full fine-tuning"`
+	Alpha   float64  `yaml:"alpha"`
+	RSLoRA  bool     `yaml:"rslora"`
+	Targets []string `yaml:"targets" help:"projections such as q_proj; empty = all"`
+}
+
+// EvalConfig says how stages are measured.
+type EvalConfig struct {
+	Task      string `yaml:"task" help:"task reference, such as countdown?level=3; empty = the training task"`
+	Problems  int    `yaml:"problems" help:"held-out problems"`
+	Every     int    `yaml:"every" help:"steps between evaluations inside a stage; 0 = only at its end"`
+	Texts     int    `yaml:"texts" help:"answers kept as samples"`
+	PassAt    int    `yaml:"pass_at" help:"samples a problem for pass@k at the end of stages; 0 = off"`
+	MaxTokens int    `yaml:"max_tokens" help:"longest answer"`
+	Seed      uint64 `yaml:"seed" help:"of the held-out problems; the same for all seeds of a run"`
+}
+
+// CheckpointConfig says when states are written and which checkpoints stay.
+type CheckpointConfig struct {
+	Every    int `yaml:"every" help:"steps between states; 0 = only at the ends of stages"`
+	KeepLast int `yaml:"keep_last" help:"checkpoints kept; 0 = all"`
+}
+
+// Optim are AdamW's settings for one stage.
+type Optim struct {
+	LR          float64 `yaml:"lr"`
+	MinLR       float64 `yaml:"min_lr"`
+	Schedule    string  `yaml:"schedule" help:"constant, linear, cosine or wsd"`
+	Warmup      int     `yaml:"warmup" help:"updates of linear warm-up"`
+	Decay       int     `yaml:"decay" help:"wsd: updates that fall"`
+	Beta1       float64 `yaml:"beta1"`
+	Beta2       float64 `yaml:"beta2"`
+	Eps         float64 `yaml:"eps"`
+	WeightDecay float64 `yaml:"weight_decay"`
+	Clip        float64 `yaml:"clip" help:"largest global gradient norm; 0 = off"`
+}
+
+// DefaultCommon are the settings of a run on the nano model.
+func DefaultCommon() Common {
+	return Common{
+		Model: "nano", Seed: 1, MicroTokens: 4096, Slots: 64, Runs: "runs",
+		LoRA:       LoRA{Alpha: 32},
+		Eval:       EvalConfig{Problems: 500, Texts: 3, MaxTokens: 64, Seed: 1000},
+		Checkpoint: CheckpointConfig{Every: 100, KeepLast: 3},
+	}
+}
+
+// DefaultOptim is AdamW with a constant learning rate.
+func DefaultOptim(lr float64) Optim {
+	return Optim{LR: lr, Schedule: "constant", Warmup: 10, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Clip: 1}
+}
+
+// At returns the settings of the update with this learning rate.
+func (o Optim) At(lr float64) engine.Optim {
+	return engine.Optim{LR: lr, Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, WeightDecay: o.WeightDecay, Clip: o.Clip}
+}
+
+// Validate implements config's range check.
+func (o *Optim) Validate() error {
+	switch {
+	case !(o.LR >= 0):
+		return &config.FieldError{Field: "lr", Msg: fmt.Sprintf("%g: want a number of at least 0", o.LR)}
+	case !(o.Beta1 >= 0 && o.Beta1 < 1):
+		return &config.FieldError{Field: "beta1", Msg: fmt.Sprintf("%g: want a number in [0, 1)", o.Beta1)}
+	case !(o.Beta2 >= 0 && o.Beta2 < 1):
+		return &config.FieldError{Field: "beta2", Msg: fmt.Sprintf("%g: want a number in [0, 1)", o.Beta2)}
+	case !(o.Eps > 0):
+		return &config.FieldError{Field: "eps", Msg: fmt.Sprintf("%g: want a positive number", o.Eps)}
+	case o.Clip < 0:
+		return &config.FieldError{Field: "clip", Msg: fmt.Sprintf("%g: want 0 (off) or a positive number", o.Clip)}
+	}
+	return nil
+}
+
+// Validate implements config's range check.
+func (c *Common) Validate() error {
+	switch {
+	case c.Context < 0:
+		return &config.FieldError{Field: "context", Msg: "want 0 (the model's) or a positive number of tokens"}
+	case c.MicroTokens < 1:
+		return &config.FieldError{Field: "micro_tokens", Msg: "want at least one token"}
+	case c.LoRA.Rank < 0:
+		return &config.FieldError{Field: "lora.rank", Msg: "want 0 (full fine-tuning) or a positive rank"}
+	case c.Eval.Problems < 0:
+		return &config.FieldError{Field: "eval.problems", Msg: "want 0 (no evaluation) or a positive count"}
+	}
+	return nil
+}

@@ -1,0 +1,195 @@
+package train
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/hone-lm/hone/engine"
+	"github.com/hone-lm/hone/rollout"
+	"github.com/hone-lm/hone/run"
+	"github.com/hone-lm/hone/run/progress"
+	"github.com/hone-lm/hone/task"
+)
+
+// recorder gathers the numbers of one step.
+type recorder struct {
+	loss, norm, lr   float64
+	updates          int
+	tally            engine.Tally
+	forwarded        int
+	trained          int
+	sampled, answers int
+	reward, correct  float64
+	graded           int
+	verdicts         [6]int
+	surprise         float64 // sum of -logp_old over sampled tokens
+	lastLoss         float64
+	lastReward       float64
+	seenReward       bool
+}
+
+func (r *recorder) begin() {
+	t := r.tally
+	t.Reset()
+	*r = recorder{tally: t, lastLoss: r.lastLoss, lastReward: r.lastReward, seenReward: r.seenReward}
+}
+
+func (r *recorder) note(name string, value float64) { r.tally.Add(name, value, 1) }
+
+func (r *recorder) episodes(groups []*rollout.Group) {
+	for _, g := range groups {
+		for _, e := range g.Episodes {
+			if e.Cost.Sampled == 0 {
+				continue
+			}
+			r.answers++
+			r.sampled += e.Cost.Sampled
+			if int(e.Grade.Verdict) < len(r.verdicts) {
+				r.verdicts[e.Grade.Verdict]++
+			}
+			if e.Grade.Valid() {
+				r.graded++
+				r.reward += e.Grade.Score
+				r.correct += e.Grade.Correct()
+			}
+			for _, s := range e.Segs {
+				old := s.Channel(engine.ChanOld)
+				for t := range s.Tokens {
+					if s.KindAt(t) == engine.KindSampled && old != nil {
+						r.surprise -= float64(old[t])
+					}
+				}
+			}
+		}
+	}
+}
+
+func (r *recorder) update(st engine.Stats, u engine.Update) {
+	r.updates++
+	r.loss += st.Loss()
+	r.norm, r.lr = u.Norm, u.LR
+	r.trained += st.Trained
+	r.forwarded += st.Tokens
+	for _, s := range st.Streams {
+		for _, it := range s.Tally.Items {
+			if it.Weight != 0 {
+				r.tally.Add(s.Name+"_"+it.Name, it.Sum/it.Weight, it.Weight)
+			}
+		}
+	}
+}
+
+// values are the columns of metrics.jsonl: functions of config and seed alone.
+func (r *recorder) values() []run.Value {
+	var v []run.Value
+	add := func(name string, x float64) { v = append(v, run.Value{Name: name, V: x}) }
+	if r.updates > 0 {
+		r.lastLoss = r.loss / float64(r.updates)
+		add(run.Loss, r.lastLoss)
+		add(run.GradNorm, r.norm)
+		add("lr", r.lr)
+		add(run.Trained, float64(r.trained))
+	}
+	if r.answers > 0 {
+		r.seenReward, r.lastReward = true, r.reward/math.Max(1, float64(r.graded))
+		add(run.Reward, r.lastReward)
+		add("correct", r.correct/math.Max(1, float64(r.graded)))
+		add(run.Entropy, r.surprise/math.Max(1, float64(r.sampled))) // mean -log p of what was sampled: an unbiased estimate
+		add(run.Length, float64(r.sampled)/float64(r.answers))
+		add(run.Sampled, float64(r.sampled))
+		for verdict := task.Unparsed; verdict <= task.Error; verdict++ {
+			if n := r.verdicts[verdict]; n > 0 {
+				add("verdict_"+verdict.String(), float64(n))
+			}
+		}
+	}
+	for _, it := range r.tally.Items {
+		if it.Weight != 0 {
+			add(it.Name, it.Sum/it.Weight)
+		}
+	}
+	return v
+}
+
+func (r *recorder) summary() string {
+	if r.seenReward {
+		return fmt.Sprintf("reward %.3f", r.lastReward)
+	}
+	return fmt.Sprintf("loss %.3f", r.lastLoss)
+}
+
+func (s *Session) logStep(st *Step, bar *progress.Bar, took time.Duration) error {
+	r := &st.log
+	if err := s.Run.Metrics(run.Metrics{Stage: st.Node.Name, Step: st.Index + 1, Kind: run.KindTrain, Values: r.values()}); err != nil {
+		return err
+	}
+	rate := float64(r.sampled+r.forwarded) / took.Seconds()
+	err := s.Run.Timing(run.Metrics{Stage: st.Node.Name, Step: st.Index + 1, Kind: run.KindTime, Values: []run.Value{
+		{Name: run.Seconds, V: took.Seconds()}, {Name: run.TokensPerSec, V: rate},
+	}})
+	fields := []progress.Field{{Name: "loss", Text: fmt.Sprintf("%.3f", r.lastLoss)}}
+	if r.answers > 0 {
+		fields = []progress.Field{
+			{Name: "reward", Text: fmt.Sprintf("%.3f", r.lastReward)},
+			{Name: "acc", Text: fmt.Sprintf("%.1f %%", 100*r.correct/math.Max(1, float64(r.graded)))},
+			{Name: "entropy", Text: fmt.Sprintf("%.2f", r.surprise/math.Max(1, float64(r.sampled)))},
+		}
+		if ratio, ok := r.tally.Mean("rl_ratio"); ok {
+			fields = append(fields, progress.Field{Name: "ratio", Text: fmt.Sprintf("%.3f", ratio)})
+		}
+	}
+	fields = append(fields, progress.Field{Text: progress.Count(rate) + " tok/s"})
+	bar.Set(st.Index+1, fields...)
+	return err
+}
+
+// rolloutRow is one episode in rollouts/<stage>.jsonl.
+type rolloutRow struct {
+	Step      int                `json:"step"`
+	Problem   string             `json:"problem"`
+	Sample    int                `json:"sample"`
+	Text      string             `json:"text"`
+	Verdict   string             `json:"verdict"`
+	Reward    run.Float          `json:"reward"`
+	Terms     map[string]float64 `json:"terms,omitempty"`
+	Stop      engine.StopReason  `json:"stop"`
+	Tokens    []int32            `json:"tokens"`
+	Prompt    int                `json:"prompt"` // tokens before the first sampled one
+	LogProb   []run.Float        `json:"logp_old"`
+	Advantage run.Float          `json:"advantage"`
+}
+
+func (s *Session) logRollouts(st *Step, groups []*rollout.Group) error {
+	for _, g := range groups {
+		for _, e := range g.Episodes {
+			if e.Cost.Sampled == 0 {
+				continue
+			}
+			seq := e.Segs[len(e.Segs)-1]
+			row := rolloutRow{Step: st.Index + 1, Problem: e.Problem.ID, Sample: seq.ID.Sample, Text: e.Text, Verdict: e.Grade.Verdict.String(), Reward: run.Float(e.Grade.Score), Stop: seq.Stop, Tokens: seq.Tokens}
+			for _, t := range e.Grade.Terms {
+				if row.Terms == nil {
+					row.Terms = map[string]float64{}
+				}
+				row.Terms[t.Name] = t.Value
+			}
+			for t := range seq.Tokens {
+				if seq.KindAt(t) != engine.KindSampled {
+					continue
+				}
+				if row.LogProb == nil {
+					row.Prompt = t
+				}
+				row.LogProb = append(row.LogProb, run.Float(seq.Channel(engine.ChanOld)[t]))
+				if adv := seq.Channel(engine.ChanAdvantage); adv != nil {
+					row.Advantage = run.Float(adv[t])
+				}
+			}
+			if err := s.Run.Append("rollouts/"+st.Node.Name+".jsonl", row); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,356 @@
+package train
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	"github.com/hone-lm/hone/engine"
+	"github.com/hone-lm/hone/eval"
+	"github.com/hone-lm/hone/eval/stats"
+	"github.com/hone-lm/hone/rollout"
+	"github.com/hone-lm/hone/run"
+	"github.com/hone-lm/hone/run/progress"
+)
+
+// Session is one run of a plan: the engine, the run folder, the suites, the screen.
+type Session struct {
+	Common  Common
+	Engine  engine.Engine
+	Env     rollout.Env
+	Run     *run.Run
+	Plan    Plan
+	Suites  []*eval.Suite
+	Display *progress.Display
+
+	stop  atomic.Bool
+	at    position
+	since map[string][]bool // by suite: which answers were right at the last end of a stage
+}
+
+// position is what the state file says beside the engine's state.
+type position struct {
+	Node    int               `json:"node"`   // of the plan
+	Index   int               `json:"index"`  // steps of it that are done
+	Update  int64             `json:"update"` // optimiser updates of the node
+	Cursor  int               `json:"cursor"`
+	Method  json.RawMessage   `json:"method,omitempty"`
+	Sizes   map[string]int64  `json:"sizes"`
+	Correct map[string][]bool `json:"correct,omitempty"`
+}
+
+// StateFile holds everything that a run depends on: a line of JSON with the position, then the engine's state.
+const StateFile = "state"
+
+// Interrupt asks the loop to save its state and stop at the next step.
+func (s *Session) Interrupt() { s.stop.Store(true) }
+
+func (s *Session) stopping() bool { return s.stop.Load() }
+
+// Exec runs the plan from where the state file says, or from the beginning.
+func (s *Session) Exec(ctx context.Context) error {
+	if err := s.Plan.Check(s.Engine.Info()); err != nil {
+		return err
+	}
+	s.since = map[string][]bool{}
+	method, err := s.restore(ctx)
+	if err != nil {
+		return err
+	}
+	for ; s.at.Node < len(s.Plan.Nodes); s.at = (position{Node: s.at.Node + 1}) {
+		n := &s.Plan.Nodes[s.at.Node]
+		if s.at.Index == 0 {
+			if err := s.begin(ctx, n); err != nil {
+				return err
+			}
+		}
+		if n.Kind == Eval {
+			if err := s.evaluate(ctx, n.Name, 0, true); err != nil {
+				return err
+			}
+			continue
+		}
+		st := &Step{Env: &s.Env, Node: n, Seed: s.Common.Seed, Index: s.at.Index, Update: s.at.Update, cursor: s.at.Cursor, s: s}
+		if err := s.prepare(ctx, st, method); err != nil {
+			return err
+		}
+		method = nil
+		if err := Run(ctx, st, n.Method); err != nil {
+			return err
+		}
+		if err := s.evaluate(ctx, n.Name, n.Steps, true); err != nil {
+			return err
+		}
+		if err := s.endOfNode(ctx, st); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// begin puts the engine at the checkpoint that a node starts from.
+func (s *Session) begin(ctx context.Context, n *Node) error {
+	if n.Kind == Eval && n.From == "" {
+		return nil
+	}
+	file := ""
+	switch {
+	case n.From == "base":
+		file = s.Run.Path("base.state")
+	case n.From != "":
+		file = s.nodeState(n.From)
+	case s.at.Node == 0:
+		if !s.branches() {
+			return nil
+		}
+		return s.Run.WriteAtomic("base.state", func(w io.Writer) error { return s.Engine.Save(ctx, w) })
+	default:
+		file = s.nodeState(s.Plan.Nodes[s.at.Node-1].Name)
+		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+			return nil // an evaluation before it: nothing has changed
+		}
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return fmt.Errorf("node %s starts from %s: %w", n.Name, n.From, err)
+	}
+	defer f.Close()
+	return s.Engine.LoadWeights(ctx, f)
+}
+
+// branches reports whether a later node goes back to the base.
+func (s *Session) branches() bool {
+	for _, n := range s.Plan.Nodes {
+		if n.From == "base" {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Session) nodeState(node string) string {
+	for i := range s.Plan.Nodes {
+		if n := &s.Plan.Nodes[i]; n.Name == node {
+			return filepath.Join(s.Run.CheckpointDir(node, n.Steps), "engine.state")
+		}
+	}
+	return ""
+}
+
+// prepare makes the node's environment: grader, sampling, frozen models, the method's data and its state from a resume.
+func (s *Session) prepare(ctx context.Context, st *Step, method json.RawMessage) error {
+	n := st.Node
+	s.Env.Engine, s.Env.Params = s.Engine, n.Params
+	s.Env.Grader = nil
+	if n.Grader != nil {
+		s.Env.Grader = rollout.TaskGrader{Task: n.Grader}
+	}
+	if st.Index == 0 || s.Env.Frozen == nil {
+		s.Env.Frozen = map[string]engine.Frozen{}
+		for _, name := range n.Method.Need().Frozen {
+			f, err := s.frozen(ctx, name, st.Index > 0)
+			if err != nil {
+				return err
+			}
+			s.Env.Frozen[name] = f
+		}
+	}
+	if err := n.Method.Prepare(ctx, st); err != nil {
+		return fmt.Errorf("node %s: %w", n.Name, err)
+	}
+	if state := n.Method.State(); method != nil && state != nil {
+		if err := json.Unmarshal(method, state); err != nil {
+			return fmt.Errorf("state of %s: %w", n.Name, err)
+		}
+	}
+	return nil
+}
+
+// frozen makes a frozen copy, or finds the one that the state file brought.
+func (s *Session) frozen(ctx context.Context, name string, resumed bool) (engine.Frozen, error) {
+	if resumed {
+		if k, ok := s.Engine.(interface {
+			Kept(name string) (engine.Frozen, bool)
+		}); ok {
+			if f, ok := k.Kept(name); ok {
+				return f, nil
+			}
+		}
+		return nil, fmt.Errorf("the state file has no frozen model %q: it was written by another version of this recipe", name)
+	}
+	return s.Engine.Freeze(ctx, name)
+}
+
+// endOfNode writes the node's checkpoint and the state that begins the next node.
+func (s *Session) endOfNode(ctx context.Context, st *Step) error {
+	n := st.Node
+	err := s.Run.SaveCheckpoint(n.Name, n.Steps, func(dir string) error { return s.writeEngine(ctx, dir) })
+	if err != nil {
+		return err
+	}
+	s.at = position{Node: s.at.Node + 1}
+	err = s.writeState(ctx)
+	s.at.Node--
+	return err
+}
+
+func (s *Session) writeEngine(ctx context.Context, dir string) error {
+	return run.WriteAtomic(filepath.Join(dir, "engine.state"), func(w io.Writer) error { return s.Engine.Save(ctx, w) })
+}
+
+// checkpoint saves weights under the step's name, the state, and drops what retention says.
+func (s *Session) checkpoint(ctx context.Context, st *Step, m Method) error {
+	if err := s.Run.SaveCheckpoint(st.Node.Name, st.Index, func(dir string) error { return s.writeEngine(ctx, dir) }); err != nil {
+		return err
+	}
+	if err := s.saveState(ctx, st, m); err != nil {
+		return err
+	}
+	if k := s.Common.Checkpoint.KeepLast; k > 0 {
+		if _, err := s.Run.Retain(k+len(s.Plan.Nodes), 0, ""); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Session) saveState(ctx context.Context, st *Step, m Method) error {
+	s.at.Index, s.at.Update, s.at.Cursor = st.Index, st.Update, st.cursor
+	s.at.Method = nil
+	if state := m.State(); state != nil {
+		b, err := json.Marshal(state)
+		if err != nil {
+			return err
+		}
+		s.at.Method = b
+	}
+	return s.writeState(ctx)
+}
+
+func (s *Session) writeState(ctx context.Context) error {
+	if err := s.Run.Sync(); err != nil {
+		return err
+	}
+	s.at.Sizes, s.at.Correct = s.Run.Sizes(), s.since
+	line, err := json.Marshal(s.at)
+	if err != nil {
+		return err
+	}
+	return s.Run.WriteAtomic(StateFile, func(w io.Writer) error {
+		if _, err := w.Write(append(line, '\n')); err != nil {
+			return err
+		}
+		return s.Engine.Save(ctx, w)
+	})
+}
+
+// restore takes up the state file; without one the run begins anew. It returns the method's state.
+func (s *Session) restore(ctx context.Context) (json.RawMessage, error) {
+	f, err := os.Open(s.Run.Path(StateFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, s.Run.Truncate(nil)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var line []byte
+	one := make([]byte, 1)
+	for {
+		if _, err := io.ReadFull(f, one); err != nil {
+			return nil, fmt.Errorf("%s: no header: %w", f.Name(), err)
+		}
+		if one[0] == '\n' {
+			break
+		}
+		line = append(line, one[0])
+	}
+	if err := json.NewDecoder(bytes.NewReader(line)).Decode(&s.at); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	if err := s.Engine.Load(ctx, f); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	if s.at.Correct != nil {
+		s.since = s.at.Correct
+	}
+	return s.at.Method, s.Run.Truncate(s.at.Sizes)
+}
+
+// evaluate runs every suite and writes its row; at the end of a stage it is compared with the stage before on the same problems.
+func (s *Session) evaluate(ctx context.Context, stage string, step int, end bool) error {
+	for _, suite := range s.Suites {
+		s.Env.Engine = s.Engine
+		r, err := suite.Run(ctx, s.Env)
+		if err != nil {
+			return err
+		}
+		v := []run.Value{{Name: run.Accuracy, V: r.Accuracy.Mean}, {Name: run.AccuracyLow, V: r.Accuracy.Low}, {Name: run.AccuracyHigh, V: r.Accuracy.High},
+			{Name: run.Problems, V: float64(r.Accuracy.N)}, {Name: run.Length, V: r.Length}}
+		if r.Ungraded > 0 {
+			v = append(v, run.Value{Name: "ungraded", V: float64(r.Ungraded)})
+		}
+		if end {
+			if before := s.since[suite.Name]; before != nil {
+				c, err := stats.PairedProportions(before, r.Correct)
+				if err != nil {
+					return err
+				}
+				v = append(v, run.Value{Name: run.Gain, V: c.Mean}, run.Value{Name: run.GainLow, V: c.Low}, run.Value{Name: run.GainHigh, V: c.High})
+			}
+			s.since[suite.Name] = r.Correct
+			if k := s.Common.Eval.PassAt; k > 1 {
+				p, err := s.passAt(ctx, suite, k)
+				if err != nil {
+					return err
+				}
+				v = append(v, run.Value{Name: fmt.Sprintf("pass_at_%d", k), V: p.Mean})
+			}
+		}
+		if len(s.Suites) > 1 {
+			for i := range v {
+				v[i].Name = suite.Name + "/" + v[i].Name
+			}
+		}
+		if err := s.Run.Metrics(run.Metrics{Stage: stage, Step: step, Kind: run.KindEval, Values: v}); err != nil {
+			return err
+		}
+		if err := s.keepTexts(stage, step, r); err != nil {
+			return err
+		}
+		s.Display.Line(fmt.Sprintf("%-8s %s %d problems  %5.1f %%  [%.1f, %.1f]", stage, suite.Name, r.Accuracy.N, 100*r.Accuracy.Mean, 100*r.Accuracy.Low, 100*r.Accuracy.High))
+	}
+	return nil
+}
+
+// passAt samples k answers at temperature 1 and estimates the chance that one of them is right.
+func (s *Session) passAt(ctx context.Context, suite *eval.Suite, k int) (stats.Interval, error) {
+	sampled := *suite
+	sampled.Samples = k
+	sampled.Params.Greedy, sampled.Params.Temperature = false, 1
+	r, err := sampled.Run(ctx, s.Env)
+	if err != nil {
+		return stats.Interval{}, err
+	}
+	return r.PassAt, nil
+}
+
+func (s *Session) keepTexts(stage string, step int, r *eval.Result) error {
+	for i, g := range r.Groups {
+		if i == s.Common.Eval.Texts {
+			break
+		}
+		e := g.Episodes[0]
+		err := s.Run.Sample(run.Sample{Stage: stage, Step: step, Problem: e.Problem.ID, Prompt: e.Problem.Question, Completion: e.Text, Verdict: e.Grade.Verdict.String(), Reward: run.Float(e.Grade.Score)})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
