@@ -24,6 +24,7 @@ type Value any
 type List struct {
 	Items []Value
 	Tuple bool
+	names []string // of the items of a named tuple
 }
 
 // Dict keeps its keys in the order in which they were set.
