@@ -10,6 +10,7 @@ import (
 
 // prepare turns a source into what the library compiles: plain without {% generation %} tags, marked with marks in their place.
 func prepare(source string) (plain, marked string, has bool, err error) {
+	source = rewrite(source)
 	marked, has = withMarks(source)
 	return source, marked, has, nil
 }
@@ -40,5 +41,8 @@ func run(p *jinja.Template, data map[string]jinja.Value, now time.Time) (text st
 		}
 		return jinja.NewString(strftime.Format(args[0].AsString(), now)), nil
 	})
+	for name, f := range filters {
+		data[ownFilter+name] = jinja.NewCallable(name, f)
+	}
 	return p.RenderValues(data)
 }
