@@ -4,24 +4,6 @@
 
 #include "textflag.h"
 
-DATA iota16<>+0(SB)/4, $0x00000000
-DATA iota16<>+4(SB)/4, $0x00000001
-DATA iota16<>+8(SB)/4, $0x00000002
-DATA iota16<>+12(SB)/4, $0x00000003
-DATA iota16<>+16(SB)/4, $0x00000004
-DATA iota16<>+20(SB)/4, $0x00000005
-DATA iota16<>+24(SB)/4, $0x00000006
-DATA iota16<>+28(SB)/4, $0x00000007
-DATA iota16<>+32(SB)/4, $0x00000008
-DATA iota16<>+36(SB)/4, $0x00000009
-DATA iota16<>+40(SB)/4, $0x0000000a
-DATA iota16<>+44(SB)/4, $0x0000000b
-DATA iota16<>+48(SB)/4, $0x0000000c
-DATA iota16<>+52(SB)/4, $0x0000000d
-DATA iota16<>+56(SB)/4, $0x0000000e
-DATA iota16<>+60(SB)/4, $0x0000000f
-GLOBL iota16<>(SB), RODATA|NOPTR, $64
-
 // func addAVX512(dst []float32, a []float32, b []float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·addAVX512(SB), NOSPLIT, $0-72
@@ -30,25 +12,23 @@ TEXT ·addAVX512(SB), NOSPLIT, $0-72
 	MOVQ b_base+48(FP), DX
 	MOVQ dst_len+8(FP), BX
 	XORQ SI, SI
+	SUBQ $0x10, BX
+	JL   tail
 
 loop:
-	CMPQ    BX, $0x10
-	JL      tail
 	VMOVUPS (CX)(SI*1), Z0
 	VMOVUPS (DX)(SI*1), Z1
 	VADDPS  Z1, Z0, Z0
 	VMOVUPS Z0, (AX)(SI*1)
 	ADDQ    $0x40, SI
 	SUBQ    $0x10, BX
-	JMP     loop
+	JGE     loop
 
 tail:
-	TESTQ     BX, BX
+	ADDQ      $0x10, BX
 	JZ        done
-	MOVL      $0x0000ffff, DI
-	MOVQ      $0x00000010, R8
-	SUBQ      BX, R8
-	SHRXL     R8, DI, DI
+	MOVQ      $-1, DI
+	BZHIQ     BX, DI, DI
 	KMOVW     DI, K1
 	VMOVUPS.Z (CX)(SI*1), K1, Z0
 	VMOVUPS.Z (DX)(SI*1), K1, Z1
@@ -67,25 +47,23 @@ TEXT ·mulAVX512(SB), NOSPLIT, $0-72
 	MOVQ b_base+48(FP), DX
 	MOVQ dst_len+8(FP), BX
 	XORQ SI, SI
+	SUBQ $0x10, BX
+	JL   tail
 
 loop:
-	CMPQ    BX, $0x10
-	JL      tail
 	VMOVUPS (CX)(SI*1), Z0
 	VMOVUPS (DX)(SI*1), Z1
 	VMULPS  Z1, Z0, Z0
 	VMOVUPS Z0, (AX)(SI*1)
 	ADDQ    $0x40, SI
 	SUBQ    $0x10, BX
-	JMP     loop
+	JGE     loop
 
 tail:
-	TESTQ     BX, BX
+	ADDQ      $0x10, BX
 	JZ        done
-	MOVL      $0x0000ffff, DI
-	MOVQ      $0x00000010, R8
-	SUBQ      BX, R8
-	SHRXL     R8, DI, DI
+	MOVQ      $-1, DI
+	BZHIQ     BX, DI, DI
 	KMOVW     DI, K1
 	VMOVUPS.Z (CX)(SI*1), K1, Z0
 	VMOVUPS.Z (DX)(SI*1), K1, Z1
@@ -104,32 +82,30 @@ TEXT ·mulAddToAVX512(SB), NOSPLIT, $0-72
 	MOVQ b_base+48(FP), DX
 	MOVQ dst_len+8(FP), BX
 	XORQ SI, SI
+	SUBQ $0x10, BX
+	JL   tail
 
 loop:
-	CMPQ        BX, $0x10
-	JL          tail
-	VMOVUPS     (CX)(SI*1), Z0
+	VMOVUPS     (AX)(SI*1), Z0
 	VMOVUPS     (DX)(SI*1), Z1
-	VMOVUPS     (AX)(SI*1), Z2
-	VFMADD231PS Z1, Z0, Z2
-	VMOVUPS     Z2, (AX)(SI*1)
+	VMOVUPS     (CX)(SI*1), Z2
+	VFMADD231PS Z1, Z2, Z0
+	VMOVUPS     Z0, (AX)(SI*1)
 	ADDQ        $0x40, SI
 	SUBQ        $0x10, BX
-	JMP         loop
+	JGE         loop
 
 tail:
-	TESTQ       BX, BX
+	ADDQ        $0x10, BX
 	JZ          done
-	MOVL        $0x0000ffff, DI
-	MOVQ        $0x00000010, R8
-	SUBQ        BX, R8
-	SHRXL       R8, DI, DI
+	MOVQ        $-1, DI
+	BZHIQ       BX, DI, DI
 	KMOVW       DI, K1
-	VMOVUPS.Z   (CX)(SI*1), K1, Z0
+	VMOVUPS.Z   (AX)(SI*1), K1, Z0
 	VMOVUPS.Z   (DX)(SI*1), K1, Z1
-	VMOVUPS.Z   (AX)(SI*1), K1, Z2
-	VFMADD231PS Z1, Z0, Z2
-	VMOVUPS     Z2, K1, (AX)(SI*1)
+	VMOVUPS.Z   (CX)(SI*1), K1, Z2
+	VFMADD231PS Z1, Z2, Z0
+	VMOVUPS     Z0, K1, (AX)(SI*1)
 
 done:
 	VZEROUPPER
@@ -142,62 +118,57 @@ TEXT ·addToAVX512(SB), NOSPLIT, $0-48
 	MOVQ a_base+24(FP), CX
 	MOVQ dst_len+8(FP), DX
 	XORQ BX, BX
+	SUBQ $0x10, DX
+	JL   tail
 
 loop:
-	CMPQ    DX, $0x10
-	JL      tail
-	VMOVUPS (CX)(BX*1), Z0
-	VMOVUPS (AX)(BX*1), Z1
-	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, (AX)(BX*1)
+	VMOVUPS (AX)(BX*1), Z0
+	VMOVUPS (CX)(BX*1), Z1
+	VADDPS  Z1, Z0, Z0
+	VMOVUPS Z0, (AX)(BX*1)
 	ADDQ    $0x40, BX
 	SUBQ    $0x10, DX
-	JMP     loop
+	JGE     loop
 
 tail:
-	TESTQ     DX, DX
+	ADDQ      $0x10, DX
 	JZ        done
-	MOVL      $0x0000ffff, SI
-	MOVQ      $0x00000010, DI
-	SUBQ      DX, DI
-	SHRXL     DI, SI, SI
+	MOVQ      $-1, SI
+	BZHIQ     DX, SI, SI
 	KMOVW     SI, K1
-	VMOVUPS.Z (CX)(BX*1), K1, Z0
-	VMOVUPS.Z (AX)(BX*1), K1, Z1
-	VADDPS    Z0, Z1, Z1
-	VMOVUPS   Z1, K1, (AX)(BX*1)
+	VMOVUPS.Z (AX)(BX*1), K1, Z0
+	VMOVUPS.Z (CX)(BX*1), K1, Z1
+	VADDPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (AX)(BX*1)
 
 done:
 	VZEROUPPER
 	RET
 
 // func scaleAVX512(dst []float32, a []float32, s float32)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·scaleAVX512(SB), NOSPLIT, $0-52
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         a_base+24(FP), CX
+	VBROADCASTSS s+48(FP), Z0
 	MOVQ         dst_len+8(FP), DX
-	MOVSS        s+48(FP), X0
-	VBROADCASTSS X0, Z0
 	XORQ         BX, BX
+	SUBQ         $0x10, DX
+	JL           tail
 
 loop:
-	CMPQ    DX, $0x10
-	JL      tail
 	VMOVUPS (CX)(BX*1), Z1
 	VMULPS  Z0, Z1, Z1
 	VMOVUPS Z1, (AX)(BX*1)
 	ADDQ    $0x40, BX
 	SUBQ    $0x10, DX
-	JMP     loop
+	JGE     loop
 
 tail:
-	TESTQ     DX, DX
+	ADDQ      $0x10, DX
 	JZ        done
-	MOVL      $0x0000ffff, SI
-	MOVQ      $0x00000010, DI
-	SUBQ      DX, DI
-	SHRXL     DI, SI, SI
+	MOVQ      $-1, SI
+	BZHIQ     DX, SI, SI
 	KMOVW     SI, K1
 	VMOVUPS.Z (CX)(BX*1), K1, Z1
 	VMULPS    Z0, Z1, Z1
@@ -207,71 +178,30 @@ done:
 	VZEROUPPER
 	RET
 
-// func axpyAVX512(dst []float32, a []float32, s float32)
-// Requires: AVX, AVX512F, BMI2, SSE
-TEXT ·axpyAVX512(SB), NOSPLIT, $0-52
-	MOVQ         dst_base+0(FP), AX
-	MOVQ         a_base+24(FP), CX
-	MOVQ         dst_len+8(FP), DX
-	MOVSS        s+48(FP), X0
-	VBROADCASTSS X0, Z0
-	XORQ         BX, BX
-
-loop:
-	CMPQ        DX, $0x10
-	JL          tail
-	VMOVUPS     (CX)(BX*1), Z1
-	VMOVUPS     (AX)(BX*1), Z2
-	VFMADD231PS Z0, Z1, Z2
-	VMOVUPS     Z2, (AX)(BX*1)
-	ADDQ        $0x40, BX
-	SUBQ        $0x10, DX
-	JMP         loop
-
-tail:
-	TESTQ       DX, DX
-	JZ          done
-	MOVL        $0x0000ffff, SI
-	MOVQ        $0x00000010, DI
-	SUBQ        DX, DI
-	SHRXL       DI, SI, SI
-	KMOVW       SI, K1
-	VMOVUPS.Z   (CX)(BX*1), K1, Z1
-	VMOVUPS.Z   (AX)(BX*1), K1, Z2
-	VFMADD231PS Z0, Z1, Z2
-	VMOVUPS     Z2, K1, (AX)(BX*1)
-
-done:
-	VZEROUPPER
-	RET
-
 // func divAVX512(dst []float32, a []float32, s float32)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·divAVX512(SB), NOSPLIT, $0-52
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         a_base+24(FP), CX
+	VBROADCASTSS s+48(FP), Z0
 	MOVQ         dst_len+8(FP), DX
-	MOVSS        s+48(FP), X0
-	VBROADCASTSS X0, Z0
 	XORQ         BX, BX
+	SUBQ         $0x10, DX
+	JL           tail
 
 loop:
-	CMPQ    DX, $0x10
-	JL      tail
 	VMOVUPS (CX)(BX*1), Z1
 	VDIVPS  Z0, Z1, Z1
 	VMOVUPS Z1, (AX)(BX*1)
 	ADDQ    $0x40, BX
 	SUBQ    $0x10, DX
-	JMP     loop
+	JGE     loop
 
 tail:
-	TESTQ     DX, DX
+	ADDQ      $0x10, DX
 	JZ        done
-	MOVL      $0x0000ffff, SI
-	MOVQ      $0x00000010, DI
-	SUBQ      DX, DI
-	SHRXL     DI, SI, SI
+	MOVQ      $-1, SI
+	BZHIQ     DX, SI, SI
 	KMOVW     SI, K1
 	VMOVUPS.Z (CX)(BX*1), K1, Z1
 	VDIVPS    Z0, Z1, Z1
@@ -281,627 +211,343 @@ done:
 	VZEROUPPER
 	RET
 
-// func ropeAVX512(x1 []float32, x2 []float32, cos []float32, sin []float32)
+// func axpyAVX512(dst []float32, a []float32, s float32)
 // Requires: AVX, AVX512F, BMI2
-TEXT ·ropeAVX512(SB), NOSPLIT, $0-96
-	MOVQ x1_base+0(FP), AX
-	MOVQ x2_base+24(FP), CX
-	MOVQ cos_base+48(FP), DX
-	MOVQ sin_base+72(FP), BX
-	MOVQ x1_len+8(FP), SI
-	XORQ DI, DI
+TEXT ·axpyAVX512(SB), NOSPLIT, $0-52
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         a_base+24(FP), CX
+	VBROADCASTSS s+48(FP), Z0
+	MOVQ         dst_len+8(FP), DX
+	XORQ         BX, BX
+	SUBQ         $0x10, DX
+	JL           tail
 
 loop:
-	CMPQ        SI, $0x10
-	JL          tail
-	VMOVUPS     (AX)(DI*1), Z0
-	VMOVUPS     (CX)(DI*1), Z1
-	VMOVUPS     (DX)(DI*1), Z2
-	VMOVUPS     (BX)(DI*1), Z3
-	VMULPS      Z3, Z1, Z4
-	VFMSUB231PS Z2, Z0, Z4
-	VMULPS      Z3, Z0, Z0
-	VFMADD231PS Z2, Z1, Z0
-	VMOVUPS     Z4, (AX)(DI*1)
-	VMOVUPS     Z0, (CX)(DI*1)
-	ADDQ        $0x40, DI
-	SUBQ        $0x10, SI
-	JMP         loop
+	VMOVUPS     (AX)(BX*1), Z1
+	VMOVUPS     (CX)(BX*1), Z2
+	VFMADD231PS Z0, Z2, Z1
+	VMOVUPS     Z1, (AX)(BX*1)
+	ADDQ        $0x40, BX
+	SUBQ        $0x10, DX
+	JGE         loop
 
 tail:
-	TESTQ       SI, SI
+	ADDQ        $0x10, DX
 	JZ          done
-	MOVL        $0x0000ffff, R8
-	MOVQ        $0x00000010, R9
-	SUBQ        SI, R9
-	SHRXL       R9, R8, R8
-	KMOVW       R8, K1
-	VMOVUPS.Z   (AX)(DI*1), K1, Z0
-	VMOVUPS.Z   (CX)(DI*1), K1, Z1
-	VMOVUPS.Z   (DX)(DI*1), K1, Z2
-	VMOVUPS.Z   (BX)(DI*1), K1, Z3
-	VMULPS      Z3, Z1, Z4
-	VFMSUB231PS Z2, Z0, Z4
-	VMULPS      Z3, Z0, Z0
-	VFMADD231PS Z2, Z1, Z0
-	VMOVUPS     Z4, K1, (AX)(DI*1)
-	VMOVUPS     Z0, K1, (CX)(DI*1)
+	MOVQ        $-1, SI
+	BZHIQ       DX, SI, SI
+	KMOVW       SI, K1
+	VMOVUPS.Z   (AX)(BX*1), K1, Z1
+	VMOVUPS.Z   (CX)(BX*1), K1, Z2
+	VFMADD231PS Z0, Z2, Z1
+	VMOVUPS     Z1, K1, (AX)(BX*1)
 
 done:
 	VZEROUPPER
 	RET
 
-// func dotAVX512(a []float32, b []float32) (ret float32)
+// func dotAVX512(a []float32, b []float32) (sum float32)
 // Requires: AVX, AVX512F, BMI2, SSE
 TEXT ·dotAVX512(SB), NOSPLIT, $0-52
 	MOVQ   a_base+0(FP), AX
 	MOVQ   b_base+24(FP), CX
-	MOVQ   a_len+8(FP), DX
 	VPXORD Z0, Z0, Z0
+	MOVQ   a_len+8(FP), DX
 	XORQ   BX, BX
+	SUBQ   $0x10, DX
+	JL     tail
 
 loop:
-	CMPQ        DX, $0x10
-	JL          tail
-	VMOVUPS     (AX)(BX*1), Z1
-	VMOVUPS     (CX)(BX*1), Z2
-	VFMADD231PS Z2, Z1, Z0
+	VMOVUPS     (CX)(BX*1), Z1
+	VMOVUPS     (AX)(BX*1), Z2
+	VFMADD231PS Z1, Z2, Z0
 	ADDQ        $0x40, BX
 	SUBQ        $0x10, DX
-	JMP         loop
+	JGE         loop
 
 tail:
-	TESTQ       DX, DX
+	ADDQ        $0x10, DX
 	JZ          done
-	MOVL        $0x0000ffff, SI
-	MOVQ        $0x00000010, DI
-	SUBQ        DX, DI
-	SHRXL       DI, SI, SI
+	MOVQ        $-1, SI
+	BZHIQ       DX, SI, SI
 	KMOVW       SI, K1
-	VMOVUPS.Z   (AX)(BX*1), K1, Z1
-	VMOVUPS.Z   (CX)(BX*1), K1, Z2
-	VFMADD231PS Z2, Z1, Z0
+	VMOVUPS.Z   (CX)(BX*1), K1, Z1
+	VMOVUPS.Z   (AX)(BX*1), K1, Z2
+	VFMADD231PS Z1, Z2, Z0
 
 done:
 	VEXTRACTF64X4 $0x01, Z0, Y1
-	VADDPS        Y1, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X1
-	VADDPS        X1, X0, X0
-	VMOVHLPS      X0, X0, X1
-	VADDPS        X1, X0, X0
-	VMOVSHDUP     X0, X1
-	VADDSS        X1, X0, X0
-	MOVSS         X0, ret+48(FP)
+	VADDPS        Y1, Y0, Y1
+	VEXTRACTF128  $0x01, Y1, X0
+	VADDPS        X0, X1, X1
+	VMOVHLPS      X1, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	MOVSS         X1, sum+48(FP)
 	VZEROUPPER
 	RET
 
-// func sumAVX512(a []float32) (ret float32)
+// func sumAVX512(a []float32) (sum float32)
 // Requires: AVX, AVX512F, BMI2, SSE
 TEXT ·sumAVX512(SB), NOSPLIT, $0-28
 	MOVQ   a_base+0(FP), AX
-	MOVQ   a_len+8(FP), CX
 	VPXORD Z0, Z0, Z0
+	MOVQ   a_len+8(FP), CX
 	XORQ   DX, DX
+	SUBQ   $0x10, CX
+	JL     tail
 
 loop:
-	CMPQ    CX, $0x10
-	JL      tail
 	VMOVUPS (AX)(DX*1), Z1
 	VADDPS  Z1, Z0, Z0
 	ADDQ    $0x40, DX
 	SUBQ    $0x10, CX
-	JMP     loop
+	JGE     loop
 
 tail:
-	TESTQ     CX, CX
+	ADDQ      $0x10, CX
 	JZ        done
-	MOVL      $0x0000ffff, BX
-	MOVQ      $0x00000010, SI
-	SUBQ      CX, SI
-	SHRXL     SI, BX, BX
+	MOVQ      $-1, BX
+	BZHIQ     CX, BX, BX
 	KMOVW     BX, K1
 	VMOVUPS.Z (AX)(DX*1), K1, Z1
 	VADDPS    Z1, Z0, Z0
 
 done:
 	VEXTRACTF64X4 $0x01, Z0, Y1
-	VADDPS        Y1, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X1
-	VADDPS        X1, X0, X0
-	VMOVHLPS      X0, X0, X1
-	VADDPS        X1, X0, X0
-	VMOVSHDUP     X0, X1
-	VADDSS        X1, X0, X0
-	MOVSS         X0, ret+24(FP)
+	VADDPS        Y1, Y0, Y1
+	VEXTRACTF128  $0x01, Y1, X0
+	VADDPS        X0, X1, X1
+	VMOVHLPS      X1, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	MOVSS         X1, sum+24(FP)
 	VZEROUPPER
 	RET
 
-// func finiteAVX512(a []float32) (ret float32)
+// func finiteAVX512(a []float32) (sum float32)
 // Requires: AVX, AVX512F, BMI2, SSE
 TEXT ·finiteAVX512(SB), NOSPLIT, $0-28
 	MOVQ   a_base+0(FP), AX
-	MOVQ   a_len+8(FP), CX
 	VPXORD Z0, Z0, Z0
+	MOVQ   a_len+8(FP), CX
 	XORQ   DX, DX
+	SUBQ   $0x10, CX
+	JL     tail
 
 loop:
-	CMPQ        CX, $0x10
-	JL          tail
-	VMOVUPS     (AX)(DX*1), Z1
-	VPXORD      Z2, Z2, Z2
-	VFMADD231PS Z2, Z1, Z0
+	VPXORD      Z1, Z1, Z1
+	VMOVUPS     (AX)(DX*1), Z2
+	VFMADD231PS Z1, Z2, Z0
 	ADDQ        $0x40, DX
 	SUBQ        $0x10, CX
-	JMP         loop
+	JGE         loop
 
 tail:
-	TESTQ       CX, CX
+	ADDQ        $0x10, CX
 	JZ          done
-	MOVL        $0x0000ffff, BX
-	MOVQ        $0x00000010, SI
-	SUBQ        CX, SI
-	SHRXL       SI, BX, BX
+	MOVQ        $-1, BX
+	BZHIQ       CX, BX, BX
 	KMOVW       BX, K1
-	VMOVUPS.Z   (AX)(DX*1), K1, Z1
 	VPXORD      Z3, Z3, Z3
+	VMOVUPS.Z   (AX)(DX*1), K1, Z1
 	VFMADD231PS Z3, Z1, Z0
 
 done:
 	VEXTRACTF64X4 $0x01, Z0, Y1
-	VADDPS        Y1, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X1
-	VADDPS        X1, X0, X0
-	VMOVHLPS      X0, X0, X1
-	VADDPS        X1, X0, X0
-	VMOVSHDUP     X0, X1
-	VADDSS        X1, X0, X0
-	MOVSS         X0, ret+24(FP)
+	VADDPS        Y1, Y0, Y1
+	VEXTRACTF128  $0x01, Y1, X0
+	VADDPS        X0, X1, X1
+	VMOVHLPS      X1, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	MOVSS         X1, sum+24(FP)
 	VZEROUPPER
 	RET
 
-// func expSumAVX512(dst []float32, x []float32, scale float32, shift float32) (ret float32)
+// func maxAVX512(a []float32) (top float32)
+// Requires: AVX, AVX512F, BMI2, SSE
+TEXT ·maxAVX512(SB), NOSPLIT, $0-28
+	MOVQ    a_base+0(FP), AX
+	VPXORD  Z0, Z0, Z0
+	VMOVUPS vec_ff800000<>+0(SB), Z0
+	MOVQ    a_len+8(FP), CX
+	XORQ    DX, DX
+	SUBQ    $0x10, CX
+	JL      tail
+
+loop:
+	VMOVUPS (AX)(DX*1), Z1
+	VMAXPS  Z0, Z1, Z0
+	ADDQ    $0x40, DX
+	SUBQ    $0x10, CX
+	JGE     loop
+
+tail:
+	ADDQ      $0x10, CX
+	JZ        done
+	MOVQ      $-1, BX
+	BZHIQ     CX, BX, BX
+	KMOVW     BX, K1
+	VMOVUPS.Z (AX)(DX*1), K1, Z1
+	VMOVUPS   vec_ff800000<>+0(SB), Z2
+	VMOVAPS   Z1, K1, Z2
+	VMAXPS    Z0, Z2, Z0
+
+done:
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VMAXPS        Y1, Y0, Y1
+	VEXTRACTF128  $0x01, Y1, X0
+	VMAXPS        X0, X1, X1
+	VMOVHLPS      X1, X1, X0
+	VMAXPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VMAXPS        X0, X1, X1
+	MOVSS         X1, top+24(FP)
+	VZEROUPPER
+	RET
+
+DATA vec_ff800000<>+0(SB)/4, $0xff800000
+DATA vec_ff800000<>+4(SB)/4, $0xff800000
+DATA vec_ff800000<>+8(SB)/4, $0xff800000
+DATA vec_ff800000<>+12(SB)/4, $0xff800000
+DATA vec_ff800000<>+16(SB)/4, $0xff800000
+DATA vec_ff800000<>+20(SB)/4, $0xff800000
+DATA vec_ff800000<>+24(SB)/4, $0xff800000
+DATA vec_ff800000<>+28(SB)/4, $0xff800000
+DATA vec_ff800000<>+32(SB)/4, $0xff800000
+DATA vec_ff800000<>+36(SB)/4, $0xff800000
+DATA vec_ff800000<>+40(SB)/4, $0xff800000
+DATA vec_ff800000<>+44(SB)/4, $0xff800000
+DATA vec_ff800000<>+48(SB)/4, $0xff800000
+DATA vec_ff800000<>+52(SB)/4, $0xff800000
+DATA vec_ff800000<>+56(SB)/4, $0xff800000
+DATA vec_ff800000<>+60(SB)/4, $0xff800000
+GLOBL vec_ff800000<>(SB), RODATA|NOPTR, $64
+
+// func sumSquaresAVX512(a []float32) (sum float64)
+// Requires: AVX, AVX512F, BMI2, SSE2
+TEXT ·sumSquaresAVX512(SB), NOSPLIT, $0-32
+	MOVQ   a_base+0(FP), AX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	MOVQ   a_len+8(FP), CX
+	XORQ   DX, DX
+	SUBQ   $0x10, CX
+	JL     tail
+
+loop:
+	VMOVUPS       (AX)(DX*1), Z2
+	VCVTPS2PD     Y2, Z3
+	VFMADD231PD   Z3, Z3, Z0
+	VEXTRACTF64X4 $0x01, Z2, Y2
+	VCVTPS2PD     Y2, Z2
+	VFMADD231PD   Z2, Z2, Z1
+	ADDQ          $0x40, DX
+	SUBQ          $0x10, CX
+	JGE           loop
+
+tail:
+	ADDQ          $0x10, CX
+	JZ            done
+	MOVQ          $-1, BX
+	BZHIQ         CX, BX, BX
+	KMOVW         BX, K1
+	VMOVUPS.Z     (AX)(DX*1), K1, Z2
+	VCVTPS2PD     Y2, Z3
+	VFMADD231PD   Z3, Z3, Z0
+	VEXTRACTF64X4 $0x01, Z2, Y2
+	VCVTPS2PD     Y2, Z2
+	VFMADD231PD   Z2, Z2, Z1
+
+done:
+	VADDPD        Z1, Z0, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPD        Y1, Y0, Y1
+	VEXTRACTF128  $0x01, Y1, X0
+	VADDPD        X0, X1, X1
+	VUNPCKHPD     X1, X1, X0
+	VADDSD        X0, X1, X1
+	MOVSD         X1, sum+24(FP)
+	VZEROUPPER
+	RET
+
+// func expSumAVX512(dst []float32, x []float32, scale float32, shift float32) (sum float32)
 // Requires: AVX, AVX512F, BMI2, SSE
 TEXT ·expSumAVX512(SB), NOSPLIT, $0-60
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
+	VBROADCASTSS scale+48(FP), Z0
+	VBROADCASTSS shift+52(FP), Z1
+	VPXORD       Z2, Z2, Z2
 	MOVQ         dst_len+8(FP), DX
-	MOVSS        scale+48(FP), X0
-	VBROADCASTSS X0, Z0
-	MOVSS        shift+52(FP), X2
-	VBROADCASTSS X2, Z2
-	VPXORD       Z1, Z1, Z1
 	XORQ         BX, BX
+	SUBQ         $0x10, DX
+	JL           tail
 
 loop:
-	CMPQ         DX, $0x10
-	JL           tail
 	VMOVUPS      (CX)(BX*1), Z3
-	VFMSUB213PS  Z2, Z0, Z3
-	VMOVUPS      cc2b00000<>+0(SB), Z4
-	VMAXPS       Z3, Z4, Z4
-	VMOVUPS      c42b1999a<>+0(SB), Z3
-	VMINPS       Z4, Z3, Z4
-	VMOVUPS      c4b400000<>+0(SB), Z5
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Z4, Z5
-	VSUBPS       c4b400000<>+0(SB), Z5, Z5
-	VMOVAPS      Z4, Z4
-	VFNMADD231PS c3f318000<>+0(SB), Z5, Z4
-	VFNMADD231PS cb95e8083<>+0(SB), Z5, Z4
-	VMOVUPS      c39506967<>+0(SB), Z6
-	VFMADD213PS  c3ab743ce<>+0(SB), Z4, Z6
-	VFMADD213PS  c3c088908<>+0(SB), Z4, Z6
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Z4, Z6
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Z4, Z6
-	VFMADD213PS  c3f000000<>+0(SB), Z4, Z6
-	VMULPS       Z4, Z4, Z3
-	VFMADD213PS  Z4, Z3, Z6
-	VADDPS       c3f800000<>+0(SB), Z6, Z6
-	VADDPS       c42fe0000<>+0(SB), Z5, Z5
-	VCVTPS2DQ    Z5, Z5
-	VPSLLD       $0x17, Z5, Z5
-	VMULPS       Z5, Z6, Z6
-	VMOVUPS      Z6, (AX)(BX*1)
-	VADDPS       Z6, Z1, Z1
+	VFMSUB213PS  Z1, Z0, Z3
+	VMOVUPS      vec_4b400000<>+0(SB), Z4
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Z3, Z4
+	VSUBPS       vec_4b400000<>+0(SB), Z4, Z5
+	VMOVAPS      Z3, Z6
+	VFNMADD231PS vec_3f318000<>+0(SB), Z5, Z6
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z5, Z6
+	VMOVUPS      vec_3ab52a13<>+0(SB), Z5
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Z6, Z5
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Z6, Z5
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Z6, Z5
+	VFMADD213PS  vec_3efffffe<>+0(SB), Z6, Z5
+	VFMADD213PS  vec_3f800000<>+0(SB), Z6, Z5
+	VFMADD213PS  vec_3f800000<>+0(SB), Z6, Z5
+	VPSLLD       $0x17, Z4, Z4
+	VPADDD       Z4, Z5, Z5
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Z3, K1
+	VMULPS       vec_7e967699<>+0(SB), Z3, K1, Z5
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Z3, K1
+	VMOVAPS.Z    Z5, K1, Z5
+	VMOVUPS      Z5, (AX)(BX*1)
+	VADDPS       Z5, Z2, Z2
 	ADDQ         $0x40, BX
 	SUBQ         $0x10, DX
-	JMP          loop
+	JGE          loop
 
 tail:
-	TESTQ        DX, DX
+	ADDQ         $0x10, DX
 	JZ           done
-	MOVL         $0x0000ffff, SI
-	MOVQ         $0x00000010, DI
-	SUBQ         DX, DI
-	SHRXL        DI, SI, SI
+	MOVQ         $-1, SI
+	BZHIQ        DX, SI, SI
 	KMOVW        SI, K1
 	VMOVUPS.Z    (CX)(BX*1), K1, Z3
-	VFMSUB213PS  Z2, Z0, Z3
-	VMOVUPS      cc2b00000<>+0(SB), Z0
-	VMAXPS       Z3, Z0, Z0
-	VMOVUPS      c42b1999a<>+0(SB), Z2
-	VMINPS       Z0, Z2, Z0
-	VMOVUPS      c4b400000<>+0(SB), Z3
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Z0, Z3
-	VSUBPS       c4b400000<>+0(SB), Z3, Z3
-	VMOVAPS      Z0, Z0
-	VFNMADD231PS c3f318000<>+0(SB), Z3, Z0
-	VFNMADD231PS cb95e8083<>+0(SB), Z3, Z0
-	VMOVUPS      c39506967<>+0(SB), Z4
-	VFMADD213PS  c3ab743ce<>+0(SB), Z0, Z4
-	VFMADD213PS  c3c088908<>+0(SB), Z0, Z4
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Z0, Z4
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Z0, Z4
-	VFMADD213PS  c3f000000<>+0(SB), Z0, Z4
-	VMULPS       Z0, Z0, Z2
-	VFMADD213PS  Z0, Z2, Z4
-	VADDPS       c3f800000<>+0(SB), Z4, Z4
-	VADDPS       c42fe0000<>+0(SB), Z3, Z3
-	VCVTPS2DQ    Z3, Z3
-	VPSLLD       $0x17, Z3, Z3
-	VMULPS       Z3, Z4, Z4
-	VMOVUPS      Z4, K1, (AX)(BX*1)
-	VMOVAPS.Z    Z4, K1, Z4
-	VADDPS       Z4, Z1, Z1
+	VFMSUB213PS  Z1, Z0, Z3
+	VMOVUPS      vec_4b400000<>+0(SB), Z0
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Z3, Z0
+	VSUBPS       vec_4b400000<>+0(SB), Z0, Z1
+	VMOVAPS      Z3, Z4
+	VFNMADD231PS vec_3f318000<>+0(SB), Z1, Z4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z1, Z4
+	VMOVUPS      vec_3ab52a13<>+0(SB), Z1
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Z4, Z1
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Z4, Z1
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Z4, Z1
+	VFMADD213PS  vec_3efffffe<>+0(SB), Z4, Z1
+	VFMADD213PS  vec_3f800000<>+0(SB), Z4, Z1
+	VFMADD213PS  vec_3f800000<>+0(SB), Z4, Z1
+	VPSLLD       $0x17, Z0, Z0
+	VPADDD       Z0, Z1, Z1
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Z3, K2
+	VMULPS       vec_7e967699<>+0(SB), Z3, K2, Z1
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Z3, K2
+	VMOVAPS.Z    Z1, K2, Z1
+	VMOVUPS      Z1, K1, (AX)(BX*1)
+	VMOVAPS.Z    Z1, K1, Z1
+	VADDPS       Z1, Z2, Z2
 
 done:
-	VEXTRACTF64X4 $0x01, Z1, Y0
-	VADDPS        Y0, Y1, Y0
-	VEXTRACTF128  $0x01, Y0, X1
-	VADDPS        X1, X0, X0
-	VMOVHLPS      X0, X0, X1
-	VADDPS        X1, X0, X0
-	VMOVSHDUP     X0, X1
-	VADDSS        X1, X0, X0
-	MOVSS         X0, ret+56(FP)
-	VZEROUPPER
-	RET
-
-DATA cc2b00000<>+0(SB)/4, $0xc2b00000
-DATA cc2b00000<>+4(SB)/4, $0xc2b00000
-DATA cc2b00000<>+8(SB)/4, $0xc2b00000
-DATA cc2b00000<>+12(SB)/4, $0xc2b00000
-DATA cc2b00000<>+16(SB)/4, $0xc2b00000
-DATA cc2b00000<>+20(SB)/4, $0xc2b00000
-DATA cc2b00000<>+24(SB)/4, $0xc2b00000
-DATA cc2b00000<>+28(SB)/4, $0xc2b00000
-DATA cc2b00000<>+32(SB)/4, $0xc2b00000
-DATA cc2b00000<>+36(SB)/4, $0xc2b00000
-DATA cc2b00000<>+40(SB)/4, $0xc2b00000
-DATA cc2b00000<>+44(SB)/4, $0xc2b00000
-DATA cc2b00000<>+48(SB)/4, $0xc2b00000
-DATA cc2b00000<>+52(SB)/4, $0xc2b00000
-DATA cc2b00000<>+56(SB)/4, $0xc2b00000
-DATA cc2b00000<>+60(SB)/4, $0xc2b00000
-GLOBL cc2b00000<>(SB), RODATA|NOPTR, $64
-
-DATA c42b1999a<>+0(SB)/4, $0x42b1999a
-DATA c42b1999a<>+4(SB)/4, $0x42b1999a
-DATA c42b1999a<>+8(SB)/4, $0x42b1999a
-DATA c42b1999a<>+12(SB)/4, $0x42b1999a
-DATA c42b1999a<>+16(SB)/4, $0x42b1999a
-DATA c42b1999a<>+20(SB)/4, $0x42b1999a
-DATA c42b1999a<>+24(SB)/4, $0x42b1999a
-DATA c42b1999a<>+28(SB)/4, $0x42b1999a
-DATA c42b1999a<>+32(SB)/4, $0x42b1999a
-DATA c42b1999a<>+36(SB)/4, $0x42b1999a
-DATA c42b1999a<>+40(SB)/4, $0x42b1999a
-DATA c42b1999a<>+44(SB)/4, $0x42b1999a
-DATA c42b1999a<>+48(SB)/4, $0x42b1999a
-DATA c42b1999a<>+52(SB)/4, $0x42b1999a
-DATA c42b1999a<>+56(SB)/4, $0x42b1999a
-DATA c42b1999a<>+60(SB)/4, $0x42b1999a
-GLOBL c42b1999a<>(SB), RODATA|NOPTR, $64
-
-DATA c4b400000<>+0(SB)/4, $0x4b400000
-DATA c4b400000<>+4(SB)/4, $0x4b400000
-DATA c4b400000<>+8(SB)/4, $0x4b400000
-DATA c4b400000<>+12(SB)/4, $0x4b400000
-DATA c4b400000<>+16(SB)/4, $0x4b400000
-DATA c4b400000<>+20(SB)/4, $0x4b400000
-DATA c4b400000<>+24(SB)/4, $0x4b400000
-DATA c4b400000<>+28(SB)/4, $0x4b400000
-DATA c4b400000<>+32(SB)/4, $0x4b400000
-DATA c4b400000<>+36(SB)/4, $0x4b400000
-DATA c4b400000<>+40(SB)/4, $0x4b400000
-DATA c4b400000<>+44(SB)/4, $0x4b400000
-DATA c4b400000<>+48(SB)/4, $0x4b400000
-DATA c4b400000<>+52(SB)/4, $0x4b400000
-DATA c4b400000<>+56(SB)/4, $0x4b400000
-DATA c4b400000<>+60(SB)/4, $0x4b400000
-GLOBL c4b400000<>(SB), RODATA|NOPTR, $64
-
-DATA c3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
-DATA c3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
-DATA c3fb8aa3b<>+8(SB)/4, $0x3fb8aa3b
-DATA c3fb8aa3b<>+12(SB)/4, $0x3fb8aa3b
-DATA c3fb8aa3b<>+16(SB)/4, $0x3fb8aa3b
-DATA c3fb8aa3b<>+20(SB)/4, $0x3fb8aa3b
-DATA c3fb8aa3b<>+24(SB)/4, $0x3fb8aa3b
-DATA c3fb8aa3b<>+28(SB)/4, $0x3fb8aa3b
-DATA c3fb8aa3b<>+32(SB)/4, $0x3fb8aa3b
-DATA c3fb8aa3b<>+36(SB)/4, $0x3fb8aa3b
-DATA c3fb8aa3b<>+40(SB)/4, $0x3fb8aa3b
-DATA c3fb8aa3b<>+44(SB)/4, $0x3fb8aa3b
-DATA c3fb8aa3b<>+48(SB)/4, $0x3fb8aa3b
-DATA c3fb8aa3b<>+52(SB)/4, $0x3fb8aa3b
-DATA c3fb8aa3b<>+56(SB)/4, $0x3fb8aa3b
-DATA c3fb8aa3b<>+60(SB)/4, $0x3fb8aa3b
-GLOBL c3fb8aa3b<>(SB), RODATA|NOPTR, $64
-
-DATA c3f318000<>+0(SB)/4, $0x3f318000
-DATA c3f318000<>+4(SB)/4, $0x3f318000
-DATA c3f318000<>+8(SB)/4, $0x3f318000
-DATA c3f318000<>+12(SB)/4, $0x3f318000
-DATA c3f318000<>+16(SB)/4, $0x3f318000
-DATA c3f318000<>+20(SB)/4, $0x3f318000
-DATA c3f318000<>+24(SB)/4, $0x3f318000
-DATA c3f318000<>+28(SB)/4, $0x3f318000
-DATA c3f318000<>+32(SB)/4, $0x3f318000
-DATA c3f318000<>+36(SB)/4, $0x3f318000
-DATA c3f318000<>+40(SB)/4, $0x3f318000
-DATA c3f318000<>+44(SB)/4, $0x3f318000
-DATA c3f318000<>+48(SB)/4, $0x3f318000
-DATA c3f318000<>+52(SB)/4, $0x3f318000
-DATA c3f318000<>+56(SB)/4, $0x3f318000
-DATA c3f318000<>+60(SB)/4, $0x3f318000
-GLOBL c3f318000<>(SB), RODATA|NOPTR, $64
-
-DATA cb95e8083<>+0(SB)/4, $0xb95e8083
-DATA cb95e8083<>+4(SB)/4, $0xb95e8083
-DATA cb95e8083<>+8(SB)/4, $0xb95e8083
-DATA cb95e8083<>+12(SB)/4, $0xb95e8083
-DATA cb95e8083<>+16(SB)/4, $0xb95e8083
-DATA cb95e8083<>+20(SB)/4, $0xb95e8083
-DATA cb95e8083<>+24(SB)/4, $0xb95e8083
-DATA cb95e8083<>+28(SB)/4, $0xb95e8083
-DATA cb95e8083<>+32(SB)/4, $0xb95e8083
-DATA cb95e8083<>+36(SB)/4, $0xb95e8083
-DATA cb95e8083<>+40(SB)/4, $0xb95e8083
-DATA cb95e8083<>+44(SB)/4, $0xb95e8083
-DATA cb95e8083<>+48(SB)/4, $0xb95e8083
-DATA cb95e8083<>+52(SB)/4, $0xb95e8083
-DATA cb95e8083<>+56(SB)/4, $0xb95e8083
-DATA cb95e8083<>+60(SB)/4, $0xb95e8083
-GLOBL cb95e8083<>(SB), RODATA|NOPTR, $64
-
-DATA c39506967<>+0(SB)/4, $0x39506967
-DATA c39506967<>+4(SB)/4, $0x39506967
-DATA c39506967<>+8(SB)/4, $0x39506967
-DATA c39506967<>+12(SB)/4, $0x39506967
-DATA c39506967<>+16(SB)/4, $0x39506967
-DATA c39506967<>+20(SB)/4, $0x39506967
-DATA c39506967<>+24(SB)/4, $0x39506967
-DATA c39506967<>+28(SB)/4, $0x39506967
-DATA c39506967<>+32(SB)/4, $0x39506967
-DATA c39506967<>+36(SB)/4, $0x39506967
-DATA c39506967<>+40(SB)/4, $0x39506967
-DATA c39506967<>+44(SB)/4, $0x39506967
-DATA c39506967<>+48(SB)/4, $0x39506967
-DATA c39506967<>+52(SB)/4, $0x39506967
-DATA c39506967<>+56(SB)/4, $0x39506967
-DATA c39506967<>+60(SB)/4, $0x39506967
-GLOBL c39506967<>(SB), RODATA|NOPTR, $64
-
-DATA c3ab743ce<>+0(SB)/4, $0x3ab743ce
-DATA c3ab743ce<>+4(SB)/4, $0x3ab743ce
-DATA c3ab743ce<>+8(SB)/4, $0x3ab743ce
-DATA c3ab743ce<>+12(SB)/4, $0x3ab743ce
-DATA c3ab743ce<>+16(SB)/4, $0x3ab743ce
-DATA c3ab743ce<>+20(SB)/4, $0x3ab743ce
-DATA c3ab743ce<>+24(SB)/4, $0x3ab743ce
-DATA c3ab743ce<>+28(SB)/4, $0x3ab743ce
-DATA c3ab743ce<>+32(SB)/4, $0x3ab743ce
-DATA c3ab743ce<>+36(SB)/4, $0x3ab743ce
-DATA c3ab743ce<>+40(SB)/4, $0x3ab743ce
-DATA c3ab743ce<>+44(SB)/4, $0x3ab743ce
-DATA c3ab743ce<>+48(SB)/4, $0x3ab743ce
-DATA c3ab743ce<>+52(SB)/4, $0x3ab743ce
-DATA c3ab743ce<>+56(SB)/4, $0x3ab743ce
-DATA c3ab743ce<>+60(SB)/4, $0x3ab743ce
-GLOBL c3ab743ce<>(SB), RODATA|NOPTR, $64
-
-DATA c3c088908<>+0(SB)/4, $0x3c088908
-DATA c3c088908<>+4(SB)/4, $0x3c088908
-DATA c3c088908<>+8(SB)/4, $0x3c088908
-DATA c3c088908<>+12(SB)/4, $0x3c088908
-DATA c3c088908<>+16(SB)/4, $0x3c088908
-DATA c3c088908<>+20(SB)/4, $0x3c088908
-DATA c3c088908<>+24(SB)/4, $0x3c088908
-DATA c3c088908<>+28(SB)/4, $0x3c088908
-DATA c3c088908<>+32(SB)/4, $0x3c088908
-DATA c3c088908<>+36(SB)/4, $0x3c088908
-DATA c3c088908<>+40(SB)/4, $0x3c088908
-DATA c3c088908<>+44(SB)/4, $0x3c088908
-DATA c3c088908<>+48(SB)/4, $0x3c088908
-DATA c3c088908<>+52(SB)/4, $0x3c088908
-DATA c3c088908<>+56(SB)/4, $0x3c088908
-DATA c3c088908<>+60(SB)/4, $0x3c088908
-GLOBL c3c088908<>(SB), RODATA|NOPTR, $64
-
-DATA c3d2aa9c1<>+0(SB)/4, $0x3d2aa9c1
-DATA c3d2aa9c1<>+4(SB)/4, $0x3d2aa9c1
-DATA c3d2aa9c1<>+8(SB)/4, $0x3d2aa9c1
-DATA c3d2aa9c1<>+12(SB)/4, $0x3d2aa9c1
-DATA c3d2aa9c1<>+16(SB)/4, $0x3d2aa9c1
-DATA c3d2aa9c1<>+20(SB)/4, $0x3d2aa9c1
-DATA c3d2aa9c1<>+24(SB)/4, $0x3d2aa9c1
-DATA c3d2aa9c1<>+28(SB)/4, $0x3d2aa9c1
-DATA c3d2aa9c1<>+32(SB)/4, $0x3d2aa9c1
-DATA c3d2aa9c1<>+36(SB)/4, $0x3d2aa9c1
-DATA c3d2aa9c1<>+40(SB)/4, $0x3d2aa9c1
-DATA c3d2aa9c1<>+44(SB)/4, $0x3d2aa9c1
-DATA c3d2aa9c1<>+48(SB)/4, $0x3d2aa9c1
-DATA c3d2aa9c1<>+52(SB)/4, $0x3d2aa9c1
-DATA c3d2aa9c1<>+56(SB)/4, $0x3d2aa9c1
-DATA c3d2aa9c1<>+60(SB)/4, $0x3d2aa9c1
-GLOBL c3d2aa9c1<>(SB), RODATA|NOPTR, $64
-
-DATA c3e2aaaaa<>+0(SB)/4, $0x3e2aaaaa
-DATA c3e2aaaaa<>+4(SB)/4, $0x3e2aaaaa
-DATA c3e2aaaaa<>+8(SB)/4, $0x3e2aaaaa
-DATA c3e2aaaaa<>+12(SB)/4, $0x3e2aaaaa
-DATA c3e2aaaaa<>+16(SB)/4, $0x3e2aaaaa
-DATA c3e2aaaaa<>+20(SB)/4, $0x3e2aaaaa
-DATA c3e2aaaaa<>+24(SB)/4, $0x3e2aaaaa
-DATA c3e2aaaaa<>+28(SB)/4, $0x3e2aaaaa
-DATA c3e2aaaaa<>+32(SB)/4, $0x3e2aaaaa
-DATA c3e2aaaaa<>+36(SB)/4, $0x3e2aaaaa
-DATA c3e2aaaaa<>+40(SB)/4, $0x3e2aaaaa
-DATA c3e2aaaaa<>+44(SB)/4, $0x3e2aaaaa
-DATA c3e2aaaaa<>+48(SB)/4, $0x3e2aaaaa
-DATA c3e2aaaaa<>+52(SB)/4, $0x3e2aaaaa
-DATA c3e2aaaaa<>+56(SB)/4, $0x3e2aaaaa
-DATA c3e2aaaaa<>+60(SB)/4, $0x3e2aaaaa
-GLOBL c3e2aaaaa<>(SB), RODATA|NOPTR, $64
-
-DATA c3f000000<>+0(SB)/4, $0x3f000000
-DATA c3f000000<>+4(SB)/4, $0x3f000000
-DATA c3f000000<>+8(SB)/4, $0x3f000000
-DATA c3f000000<>+12(SB)/4, $0x3f000000
-DATA c3f000000<>+16(SB)/4, $0x3f000000
-DATA c3f000000<>+20(SB)/4, $0x3f000000
-DATA c3f000000<>+24(SB)/4, $0x3f000000
-DATA c3f000000<>+28(SB)/4, $0x3f000000
-DATA c3f000000<>+32(SB)/4, $0x3f000000
-DATA c3f000000<>+36(SB)/4, $0x3f000000
-DATA c3f000000<>+40(SB)/4, $0x3f000000
-DATA c3f000000<>+44(SB)/4, $0x3f000000
-DATA c3f000000<>+48(SB)/4, $0x3f000000
-DATA c3f000000<>+52(SB)/4, $0x3f000000
-DATA c3f000000<>+56(SB)/4, $0x3f000000
-DATA c3f000000<>+60(SB)/4, $0x3f000000
-GLOBL c3f000000<>(SB), RODATA|NOPTR, $64
-
-DATA c3f800000<>+0(SB)/4, $0x3f800000
-DATA c3f800000<>+4(SB)/4, $0x3f800000
-DATA c3f800000<>+8(SB)/4, $0x3f800000
-DATA c3f800000<>+12(SB)/4, $0x3f800000
-DATA c3f800000<>+16(SB)/4, $0x3f800000
-DATA c3f800000<>+20(SB)/4, $0x3f800000
-DATA c3f800000<>+24(SB)/4, $0x3f800000
-DATA c3f800000<>+28(SB)/4, $0x3f800000
-DATA c3f800000<>+32(SB)/4, $0x3f800000
-DATA c3f800000<>+36(SB)/4, $0x3f800000
-DATA c3f800000<>+40(SB)/4, $0x3f800000
-DATA c3f800000<>+44(SB)/4, $0x3f800000
-DATA c3f800000<>+48(SB)/4, $0x3f800000
-DATA c3f800000<>+52(SB)/4, $0x3f800000
-DATA c3f800000<>+56(SB)/4, $0x3f800000
-DATA c3f800000<>+60(SB)/4, $0x3f800000
-GLOBL c3f800000<>(SB), RODATA|NOPTR, $64
-
-DATA c42fe0000<>+0(SB)/4, $0x42fe0000
-DATA c42fe0000<>+4(SB)/4, $0x42fe0000
-DATA c42fe0000<>+8(SB)/4, $0x42fe0000
-DATA c42fe0000<>+12(SB)/4, $0x42fe0000
-DATA c42fe0000<>+16(SB)/4, $0x42fe0000
-DATA c42fe0000<>+20(SB)/4, $0x42fe0000
-DATA c42fe0000<>+24(SB)/4, $0x42fe0000
-DATA c42fe0000<>+28(SB)/4, $0x42fe0000
-DATA c42fe0000<>+32(SB)/4, $0x42fe0000
-DATA c42fe0000<>+36(SB)/4, $0x42fe0000
-DATA c42fe0000<>+40(SB)/4, $0x42fe0000
-DATA c42fe0000<>+44(SB)/4, $0x42fe0000
-DATA c42fe0000<>+48(SB)/4, $0x42fe0000
-DATA c42fe0000<>+52(SB)/4, $0x42fe0000
-DATA c42fe0000<>+56(SB)/4, $0x42fe0000
-DATA c42fe0000<>+60(SB)/4, $0x42fe0000
-GLOBL c42fe0000<>(SB), RODATA|NOPTR, $64
-
-// func expStatsAVX512(x []float32, scale float32, shift float32) (sumExp float32, sumExpT float32)
-// Requires: AVX, AVX512F, BMI2, SSE
-TEXT ·expStatsAVX512(SB), NOSPLIT, $0-40
-	MOVQ         x_base+0(FP), AX
-	MOVQ         x_len+8(FP), CX
-	MOVSS        scale+24(FP), X0
-	VBROADCASTSS X0, Z0
-	MOVSS        shift+28(FP), X3
-	VBROADCASTSS X3, Z3
-	VPXORD       Z1, Z1, Z1
-	VPXORD       Z2, Z2, Z2
-	XORQ         DX, DX
-
-loop:
-	CMPQ         CX, $0x10
-	JL           tail
-	VMOVUPS      (AX)(DX*1), Z4
-	VFMSUB213PS  Z3, Z0, Z4
-	VMOVUPS      cc2b00000<>+0(SB), Z5
-	VMAXPS       Z4, Z5, Z5
-	VMOVUPS      c42b1999a<>+0(SB), Z4
-	VMINPS       Z5, Z4, Z5
-	VMOVUPS      c4b400000<>+0(SB), Z6
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Z5, Z6
-	VSUBPS       c4b400000<>+0(SB), Z6, Z6
-	VMOVAPS      Z5, Z7
-	VFNMADD231PS c3f318000<>+0(SB), Z6, Z7
-	VFNMADD231PS cb95e8083<>+0(SB), Z6, Z7
-	VMOVUPS      c39506967<>+0(SB), Z8
-	VFMADD213PS  c3ab743ce<>+0(SB), Z7, Z8
-	VFMADD213PS  c3c088908<>+0(SB), Z7, Z8
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Z7, Z8
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Z7, Z8
-	VFMADD213PS  c3f000000<>+0(SB), Z7, Z8
-	VMULPS       Z7, Z7, Z4
-	VFMADD213PS  Z7, Z4, Z8
-	VADDPS       c3f800000<>+0(SB), Z8, Z8
-	VADDPS       c42fe0000<>+0(SB), Z6, Z6
-	VCVTPS2DQ    Z6, Z6
-	VPSLLD       $0x17, Z6, Z6
-	VMULPS       Z6, Z8, Z8
-	VADDPS       Z8, Z1, Z1
-	VFMADD231PS  Z5, Z8, Z2
-	ADDQ         $0x40, DX
-	SUBQ         $0x10, CX
-	JMP          loop
-
-tail:
-	TESTQ        CX, CX
-	JZ           done
-	MOVL         $0x0000ffff, BX
-	MOVQ         $0x00000010, SI
-	SUBQ         CX, SI
-	SHRXL        SI, BX, BX
-	KMOVW        BX, K1
-	VMOVUPS.Z    (AX)(DX*1), K1, Z4
-	VFMSUB213PS  Z3, Z0, Z4
-	VMOVUPS      cc2b00000<>+0(SB), Z0
-	VMAXPS       Z4, Z0, Z0
-	VMOVUPS      c42b1999a<>+0(SB), Z3
-	VMINPS       Z0, Z3, Z0
-	VMOVUPS      c4b400000<>+0(SB), Z4
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Z0, Z4
-	VSUBPS       c4b400000<>+0(SB), Z4, Z4
-	VMOVAPS      Z0, Z5
-	VFNMADD231PS c3f318000<>+0(SB), Z4, Z5
-	VFNMADD231PS cb95e8083<>+0(SB), Z4, Z5
-	VMOVUPS      c39506967<>+0(SB), Z6
-	VFMADD213PS  c3ab743ce<>+0(SB), Z5, Z6
-	VFMADD213PS  c3c088908<>+0(SB), Z5, Z6
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Z5, Z6
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Z5, Z6
-	VFMADD213PS  c3f000000<>+0(SB), Z5, Z6
-	VMULPS       Z5, Z5, Z3
-	VFMADD213PS  Z5, Z3, Z6
-	VADDPS       c3f800000<>+0(SB), Z6, Z6
-	VADDPS       c42fe0000<>+0(SB), Z4, Z4
-	VCVTPS2DQ    Z4, Z4
-	VPSLLD       $0x17, Z4, Z4
-	VMULPS       Z4, Z6, Z6
-	VMOVAPS.Z    Z6, K1, Z6
-	VADDPS       Z6, Z1, Z1
-	VFMADD231PS  Z0, Z6, Z2
-
-done:
-	VEXTRACTF64X4 $0x01, Z1, Y0
-	VADDPS        Y0, Y1, Y0
-	VEXTRACTF128  $0x01, Y0, X1
-	VADDPS        X1, X0, X0
-	VMOVHLPS      X0, X0, X1
-	VADDPS        X1, X0, X0
-	VMOVSHDUP     X0, X1
-	VADDSS        X1, X0, X0
-	MOVSS         X0, sumExp+32(FP)
 	VEXTRACTF64X4 $0x01, Z2, Y0
 	VADDPS        Y0, Y2, Y0
 	VEXTRACTF128  $0x01, Y0, X1
@@ -909,194 +555,421 @@ done:
 	VMOVHLPS      X0, X0, X1
 	VADDPS        X1, X0, X0
 	VMOVSHDUP     X0, X1
-	VADDSS        X1, X0, X0
+	VADDPS        X1, X0, X0
+	MOVSS         X0, sum+56(FP)
+	VZEROUPPER
+	RET
+
+DATA vec_4b400000<>+0(SB)/4, $0x4b400000
+DATA vec_4b400000<>+4(SB)/4, $0x4b400000
+DATA vec_4b400000<>+8(SB)/4, $0x4b400000
+DATA vec_4b400000<>+12(SB)/4, $0x4b400000
+DATA vec_4b400000<>+16(SB)/4, $0x4b400000
+DATA vec_4b400000<>+20(SB)/4, $0x4b400000
+DATA vec_4b400000<>+24(SB)/4, $0x4b400000
+DATA vec_4b400000<>+28(SB)/4, $0x4b400000
+DATA vec_4b400000<>+32(SB)/4, $0x4b400000
+DATA vec_4b400000<>+36(SB)/4, $0x4b400000
+DATA vec_4b400000<>+40(SB)/4, $0x4b400000
+DATA vec_4b400000<>+44(SB)/4, $0x4b400000
+DATA vec_4b400000<>+48(SB)/4, $0x4b400000
+DATA vec_4b400000<>+52(SB)/4, $0x4b400000
+DATA vec_4b400000<>+56(SB)/4, $0x4b400000
+DATA vec_4b400000<>+60(SB)/4, $0x4b400000
+GLOBL vec_4b400000<>(SB), RODATA|NOPTR, $64
+
+DATA vec_3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
+DATA vec_3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
+DATA vec_3fb8aa3b<>+8(SB)/4, $0x3fb8aa3b
+DATA vec_3fb8aa3b<>+12(SB)/4, $0x3fb8aa3b
+DATA vec_3fb8aa3b<>+16(SB)/4, $0x3fb8aa3b
+DATA vec_3fb8aa3b<>+20(SB)/4, $0x3fb8aa3b
+DATA vec_3fb8aa3b<>+24(SB)/4, $0x3fb8aa3b
+DATA vec_3fb8aa3b<>+28(SB)/4, $0x3fb8aa3b
+DATA vec_3fb8aa3b<>+32(SB)/4, $0x3fb8aa3b
+DATA vec_3fb8aa3b<>+36(SB)/4, $0x3fb8aa3b
+DATA vec_3fb8aa3b<>+40(SB)/4, $0x3fb8aa3b
+DATA vec_3fb8aa3b<>+44(SB)/4, $0x3fb8aa3b
+DATA vec_3fb8aa3b<>+48(SB)/4, $0x3fb8aa3b
+DATA vec_3fb8aa3b<>+52(SB)/4, $0x3fb8aa3b
+DATA vec_3fb8aa3b<>+56(SB)/4, $0x3fb8aa3b
+DATA vec_3fb8aa3b<>+60(SB)/4, $0x3fb8aa3b
+GLOBL vec_3fb8aa3b<>(SB), RODATA|NOPTR, $64
+
+DATA vec_3f318000<>+0(SB)/4, $0x3f318000
+DATA vec_3f318000<>+4(SB)/4, $0x3f318000
+DATA vec_3f318000<>+8(SB)/4, $0x3f318000
+DATA vec_3f318000<>+12(SB)/4, $0x3f318000
+DATA vec_3f318000<>+16(SB)/4, $0x3f318000
+DATA vec_3f318000<>+20(SB)/4, $0x3f318000
+DATA vec_3f318000<>+24(SB)/4, $0x3f318000
+DATA vec_3f318000<>+28(SB)/4, $0x3f318000
+DATA vec_3f318000<>+32(SB)/4, $0x3f318000
+DATA vec_3f318000<>+36(SB)/4, $0x3f318000
+DATA vec_3f318000<>+40(SB)/4, $0x3f318000
+DATA vec_3f318000<>+44(SB)/4, $0x3f318000
+DATA vec_3f318000<>+48(SB)/4, $0x3f318000
+DATA vec_3f318000<>+52(SB)/4, $0x3f318000
+DATA vec_3f318000<>+56(SB)/4, $0x3f318000
+DATA vec_3f318000<>+60(SB)/4, $0x3f318000
+GLOBL vec_3f318000<>(SB), RODATA|NOPTR, $64
+
+DATA vec_b95e8083<>+0(SB)/4, $0xb95e8083
+DATA vec_b95e8083<>+4(SB)/4, $0xb95e8083
+DATA vec_b95e8083<>+8(SB)/4, $0xb95e8083
+DATA vec_b95e8083<>+12(SB)/4, $0xb95e8083
+DATA vec_b95e8083<>+16(SB)/4, $0xb95e8083
+DATA vec_b95e8083<>+20(SB)/4, $0xb95e8083
+DATA vec_b95e8083<>+24(SB)/4, $0xb95e8083
+DATA vec_b95e8083<>+28(SB)/4, $0xb95e8083
+DATA vec_b95e8083<>+32(SB)/4, $0xb95e8083
+DATA vec_b95e8083<>+36(SB)/4, $0xb95e8083
+DATA vec_b95e8083<>+40(SB)/4, $0xb95e8083
+DATA vec_b95e8083<>+44(SB)/4, $0xb95e8083
+DATA vec_b95e8083<>+48(SB)/4, $0xb95e8083
+DATA vec_b95e8083<>+52(SB)/4, $0xb95e8083
+DATA vec_b95e8083<>+56(SB)/4, $0xb95e8083
+DATA vec_b95e8083<>+60(SB)/4, $0xb95e8083
+GLOBL vec_b95e8083<>(SB), RODATA|NOPTR, $64
+
+DATA vec_3ab52a13<>+0(SB)/4, $0x3ab52a13
+DATA vec_3ab52a13<>+4(SB)/4, $0x3ab52a13
+DATA vec_3ab52a13<>+8(SB)/4, $0x3ab52a13
+DATA vec_3ab52a13<>+12(SB)/4, $0x3ab52a13
+DATA vec_3ab52a13<>+16(SB)/4, $0x3ab52a13
+DATA vec_3ab52a13<>+20(SB)/4, $0x3ab52a13
+DATA vec_3ab52a13<>+24(SB)/4, $0x3ab52a13
+DATA vec_3ab52a13<>+28(SB)/4, $0x3ab52a13
+DATA vec_3ab52a13<>+32(SB)/4, $0x3ab52a13
+DATA vec_3ab52a13<>+36(SB)/4, $0x3ab52a13
+DATA vec_3ab52a13<>+40(SB)/4, $0x3ab52a13
+DATA vec_3ab52a13<>+44(SB)/4, $0x3ab52a13
+DATA vec_3ab52a13<>+48(SB)/4, $0x3ab52a13
+DATA vec_3ab52a13<>+52(SB)/4, $0x3ab52a13
+DATA vec_3ab52a13<>+56(SB)/4, $0x3ab52a13
+DATA vec_3ab52a13<>+60(SB)/4, $0x3ab52a13
+GLOBL vec_3ab52a13<>(SB), RODATA|NOPTR, $64
+
+DATA vec_3c091cc6<>+0(SB)/4, $0x3c091cc6
+DATA vec_3c091cc6<>+4(SB)/4, $0x3c091cc6
+DATA vec_3c091cc6<>+8(SB)/4, $0x3c091cc6
+DATA vec_3c091cc6<>+12(SB)/4, $0x3c091cc6
+DATA vec_3c091cc6<>+16(SB)/4, $0x3c091cc6
+DATA vec_3c091cc6<>+20(SB)/4, $0x3c091cc6
+DATA vec_3c091cc6<>+24(SB)/4, $0x3c091cc6
+DATA vec_3c091cc6<>+28(SB)/4, $0x3c091cc6
+DATA vec_3c091cc6<>+32(SB)/4, $0x3c091cc6
+DATA vec_3c091cc6<>+36(SB)/4, $0x3c091cc6
+DATA vec_3c091cc6<>+40(SB)/4, $0x3c091cc6
+DATA vec_3c091cc6<>+44(SB)/4, $0x3c091cc6
+DATA vec_3c091cc6<>+48(SB)/4, $0x3c091cc6
+DATA vec_3c091cc6<>+52(SB)/4, $0x3c091cc6
+DATA vec_3c091cc6<>+56(SB)/4, $0x3c091cc6
+DATA vec_3c091cc6<>+60(SB)/4, $0x3c091cc6
+GLOBL vec_3c091cc6<>(SB), RODATA|NOPTR, $64
+
+DATA vec_3d2aac55<>+0(SB)/4, $0x3d2aac55
+DATA vec_3d2aac55<>+4(SB)/4, $0x3d2aac55
+DATA vec_3d2aac55<>+8(SB)/4, $0x3d2aac55
+DATA vec_3d2aac55<>+12(SB)/4, $0x3d2aac55
+DATA vec_3d2aac55<>+16(SB)/4, $0x3d2aac55
+DATA vec_3d2aac55<>+20(SB)/4, $0x3d2aac55
+DATA vec_3d2aac55<>+24(SB)/4, $0x3d2aac55
+DATA vec_3d2aac55<>+28(SB)/4, $0x3d2aac55
+DATA vec_3d2aac55<>+32(SB)/4, $0x3d2aac55
+DATA vec_3d2aac55<>+36(SB)/4, $0x3d2aac55
+DATA vec_3d2aac55<>+40(SB)/4, $0x3d2aac55
+DATA vec_3d2aac55<>+44(SB)/4, $0x3d2aac55
+DATA vec_3d2aac55<>+48(SB)/4, $0x3d2aac55
+DATA vec_3d2aac55<>+52(SB)/4, $0x3d2aac55
+DATA vec_3d2aac55<>+56(SB)/4, $0x3d2aac55
+DATA vec_3d2aac55<>+60(SB)/4, $0x3d2aac55
+GLOBL vec_3d2aac55<>(SB), RODATA|NOPTR, $64
+
+DATA vec_3e2aaa49<>+0(SB)/4, $0x3e2aaa49
+DATA vec_3e2aaa49<>+4(SB)/4, $0x3e2aaa49
+DATA vec_3e2aaa49<>+8(SB)/4, $0x3e2aaa49
+DATA vec_3e2aaa49<>+12(SB)/4, $0x3e2aaa49
+DATA vec_3e2aaa49<>+16(SB)/4, $0x3e2aaa49
+DATA vec_3e2aaa49<>+20(SB)/4, $0x3e2aaa49
+DATA vec_3e2aaa49<>+24(SB)/4, $0x3e2aaa49
+DATA vec_3e2aaa49<>+28(SB)/4, $0x3e2aaa49
+DATA vec_3e2aaa49<>+32(SB)/4, $0x3e2aaa49
+DATA vec_3e2aaa49<>+36(SB)/4, $0x3e2aaa49
+DATA vec_3e2aaa49<>+40(SB)/4, $0x3e2aaa49
+DATA vec_3e2aaa49<>+44(SB)/4, $0x3e2aaa49
+DATA vec_3e2aaa49<>+48(SB)/4, $0x3e2aaa49
+DATA vec_3e2aaa49<>+52(SB)/4, $0x3e2aaa49
+DATA vec_3e2aaa49<>+56(SB)/4, $0x3e2aaa49
+DATA vec_3e2aaa49<>+60(SB)/4, $0x3e2aaa49
+GLOBL vec_3e2aaa49<>(SB), RODATA|NOPTR, $64
+
+DATA vec_3efffffe<>+0(SB)/4, $0x3efffffe
+DATA vec_3efffffe<>+4(SB)/4, $0x3efffffe
+DATA vec_3efffffe<>+8(SB)/4, $0x3efffffe
+DATA vec_3efffffe<>+12(SB)/4, $0x3efffffe
+DATA vec_3efffffe<>+16(SB)/4, $0x3efffffe
+DATA vec_3efffffe<>+20(SB)/4, $0x3efffffe
+DATA vec_3efffffe<>+24(SB)/4, $0x3efffffe
+DATA vec_3efffffe<>+28(SB)/4, $0x3efffffe
+DATA vec_3efffffe<>+32(SB)/4, $0x3efffffe
+DATA vec_3efffffe<>+36(SB)/4, $0x3efffffe
+DATA vec_3efffffe<>+40(SB)/4, $0x3efffffe
+DATA vec_3efffffe<>+44(SB)/4, $0x3efffffe
+DATA vec_3efffffe<>+48(SB)/4, $0x3efffffe
+DATA vec_3efffffe<>+52(SB)/4, $0x3efffffe
+DATA vec_3efffffe<>+56(SB)/4, $0x3efffffe
+DATA vec_3efffffe<>+60(SB)/4, $0x3efffffe
+GLOBL vec_3efffffe<>(SB), RODATA|NOPTR, $64
+
+DATA vec_3f800000<>+0(SB)/4, $0x3f800000
+DATA vec_3f800000<>+4(SB)/4, $0x3f800000
+DATA vec_3f800000<>+8(SB)/4, $0x3f800000
+DATA vec_3f800000<>+12(SB)/4, $0x3f800000
+DATA vec_3f800000<>+16(SB)/4, $0x3f800000
+DATA vec_3f800000<>+20(SB)/4, $0x3f800000
+DATA vec_3f800000<>+24(SB)/4, $0x3f800000
+DATA vec_3f800000<>+28(SB)/4, $0x3f800000
+DATA vec_3f800000<>+32(SB)/4, $0x3f800000
+DATA vec_3f800000<>+36(SB)/4, $0x3f800000
+DATA vec_3f800000<>+40(SB)/4, $0x3f800000
+DATA vec_3f800000<>+44(SB)/4, $0x3f800000
+DATA vec_3f800000<>+48(SB)/4, $0x3f800000
+DATA vec_3f800000<>+52(SB)/4, $0x3f800000
+DATA vec_3f800000<>+56(SB)/4, $0x3f800000
+DATA vec_3f800000<>+60(SB)/4, $0x3f800000
+GLOBL vec_3f800000<>(SB), RODATA|NOPTR, $64
+
+DATA vec_42b17217<>+0(SB)/4, $0x42b17217
+DATA vec_42b17217<>+4(SB)/4, $0x42b17217
+DATA vec_42b17217<>+8(SB)/4, $0x42b17217
+DATA vec_42b17217<>+12(SB)/4, $0x42b17217
+DATA vec_42b17217<>+16(SB)/4, $0x42b17217
+DATA vec_42b17217<>+20(SB)/4, $0x42b17217
+DATA vec_42b17217<>+24(SB)/4, $0x42b17217
+DATA vec_42b17217<>+28(SB)/4, $0x42b17217
+DATA vec_42b17217<>+32(SB)/4, $0x42b17217
+DATA vec_42b17217<>+36(SB)/4, $0x42b17217
+DATA vec_42b17217<>+40(SB)/4, $0x42b17217
+DATA vec_42b17217<>+44(SB)/4, $0x42b17217
+DATA vec_42b17217<>+48(SB)/4, $0x42b17217
+DATA vec_42b17217<>+52(SB)/4, $0x42b17217
+DATA vec_42b17217<>+56(SB)/4, $0x42b17217
+DATA vec_42b17217<>+60(SB)/4, $0x42b17217
+GLOBL vec_42b17217<>(SB), RODATA|NOPTR, $64
+
+DATA vec_7e967699<>+0(SB)/4, $0x7e967699
+DATA vec_7e967699<>+4(SB)/4, $0x7e967699
+DATA vec_7e967699<>+8(SB)/4, $0x7e967699
+DATA vec_7e967699<>+12(SB)/4, $0x7e967699
+DATA vec_7e967699<>+16(SB)/4, $0x7e967699
+DATA vec_7e967699<>+20(SB)/4, $0x7e967699
+DATA vec_7e967699<>+24(SB)/4, $0x7e967699
+DATA vec_7e967699<>+28(SB)/4, $0x7e967699
+DATA vec_7e967699<>+32(SB)/4, $0x7e967699
+DATA vec_7e967699<>+36(SB)/4, $0x7e967699
+DATA vec_7e967699<>+40(SB)/4, $0x7e967699
+DATA vec_7e967699<>+44(SB)/4, $0x7e967699
+DATA vec_7e967699<>+48(SB)/4, $0x7e967699
+DATA vec_7e967699<>+52(SB)/4, $0x7e967699
+DATA vec_7e967699<>+56(SB)/4, $0x7e967699
+DATA vec_7e967699<>+60(SB)/4, $0x7e967699
+GLOBL vec_7e967699<>(SB), RODATA|NOPTR, $64
+
+DATA vec_c2aeac4a<>+0(SB)/4, $0xc2aeac4a
+DATA vec_c2aeac4a<>+4(SB)/4, $0xc2aeac4a
+DATA vec_c2aeac4a<>+8(SB)/4, $0xc2aeac4a
+DATA vec_c2aeac4a<>+12(SB)/4, $0xc2aeac4a
+DATA vec_c2aeac4a<>+16(SB)/4, $0xc2aeac4a
+DATA vec_c2aeac4a<>+20(SB)/4, $0xc2aeac4a
+DATA vec_c2aeac4a<>+24(SB)/4, $0xc2aeac4a
+DATA vec_c2aeac4a<>+28(SB)/4, $0xc2aeac4a
+DATA vec_c2aeac4a<>+32(SB)/4, $0xc2aeac4a
+DATA vec_c2aeac4a<>+36(SB)/4, $0xc2aeac4a
+DATA vec_c2aeac4a<>+40(SB)/4, $0xc2aeac4a
+DATA vec_c2aeac4a<>+44(SB)/4, $0xc2aeac4a
+DATA vec_c2aeac4a<>+48(SB)/4, $0xc2aeac4a
+DATA vec_c2aeac4a<>+52(SB)/4, $0xc2aeac4a
+DATA vec_c2aeac4a<>+56(SB)/4, $0xc2aeac4a
+DATA vec_c2aeac4a<>+60(SB)/4, $0xc2aeac4a
+GLOBL vec_c2aeac4a<>(SB), RODATA|NOPTR, $64
+
+// func expStatsAVX512(x []float32, scale float32, shift float32) (sumExp float32, sumExpT float32)
+// Requires: AVX, AVX512F, BMI2, SSE
+TEXT ·expStatsAVX512(SB), NOSPLIT, $0-40
+	MOVQ         x_base+0(FP), AX
+	VBROADCASTSS scale+24(FP), Z0
+	VBROADCASTSS shift+28(FP), Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	MOVQ         x_len+8(FP), CX
+	XORQ         DX, DX
+	SUBQ         $0x10, CX
+	JL           tail
+
+loop:
+	VMOVUPS      (AX)(DX*1), Z4
+	VFMSUB213PS  Z1, Z0, Z4
+	VMOVUPS      vec_4b400000<>+0(SB), Z5
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Z4, Z5
+	VSUBPS       vec_4b400000<>+0(SB), Z5, Z6
+	VMOVAPS      Z4, Z7
+	VFNMADD231PS vec_3f318000<>+0(SB), Z6, Z7
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z6, Z7
+	VMOVUPS      vec_3ab52a13<>+0(SB), Z6
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Z7, Z6
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Z7, Z6
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Z7, Z6
+	VFMADD213PS  vec_3efffffe<>+0(SB), Z7, Z6
+	VFMADD213PS  vec_3f800000<>+0(SB), Z7, Z6
+	VFMADD213PS  vec_3f800000<>+0(SB), Z7, Z6
+	VPSLLD       $0x17, Z5, Z5
+	VPADDD       Z5, Z6, Z6
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Z4, K1
+	VMULPS       vec_7e967699<>+0(SB), Z4, K1, Z6
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Z4, K1
+	VMOVAPS.Z    Z6, K1, Z6
+	VMOVUPS      vec_c2aeac4a<>+0(SB), Z5
+	VMAXPS       Z4, Z5, Z5
+	VADDPS       Z6, Z2, Z2
+	VFMADD231PS  Z5, Z6, Z3
+	ADDQ         $0x40, DX
+	SUBQ         $0x10, CX
+	JGE          loop
+
+tail:
+	ADDQ         $0x10, CX
+	JZ           done
+	MOVQ         $-1, BX
+	BZHIQ        CX, BX, BX
+	KMOVW        BX, K1
+	VMOVUPS.Z    (AX)(DX*1), K1, Z4
+	VFMSUB213PS  Z1, Z0, Z4
+	VMOVUPS      vec_4b400000<>+0(SB), Z0
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Z4, Z0
+	VSUBPS       vec_4b400000<>+0(SB), Z0, Z1
+	VMOVAPS      Z4, Z5
+	VFNMADD231PS vec_3f318000<>+0(SB), Z1, Z5
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z1, Z5
+	VMOVUPS      vec_3ab52a13<>+0(SB), Z1
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Z5, Z1
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Z5, Z1
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Z5, Z1
+	VFMADD213PS  vec_3efffffe<>+0(SB), Z5, Z1
+	VFMADD213PS  vec_3f800000<>+0(SB), Z5, Z1
+	VFMADD213PS  vec_3f800000<>+0(SB), Z5, Z1
+	VPSLLD       $0x17, Z0, Z0
+	VPADDD       Z0, Z1, Z1
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Z4, K2
+	VMULPS       vec_7e967699<>+0(SB), Z4, K2, Z1
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Z4, K2
+	VMOVAPS.Z    Z1, K2, Z1
+	VMOVUPS      vec_c2aeac4a<>+0(SB), Z0
+	VMAXPS       Z4, Z0, Z0
+	VMOVAPS.Z    Z1, K1, Z1
+	VMOVAPS.Z    Z0, K1, Z0
+	VADDPS       Z1, Z2, Z2
+	VFMADD231PS  Z0, Z1, Z3
+
+done:
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VMOVHLPS      X0, X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSHDUP     X0, X1
+	VADDPS        X1, X0, X0
+	MOVSS         X0, sumExp+32(FP)
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y0, Y3, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VMOVHLPS      X0, X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSHDUP     X0, X1
+	VADDPS        X1, X0, X0
 	MOVSS         X0, sumExpT+36(FP)
 	VZEROUPPER
 	RET
 
 // func headGradAVX512(dst []float32, z []float32, scale float32, lse float32, a float32, b float32)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·headGradAVX512(SB), NOSPLIT, $0-64
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         z_base+24(FP), CX
+	VBROADCASTSS scale+48(FP), Z0
+	VBROADCASTSS lse+52(FP), Z1
+	VBROADCASTSS a+56(FP), Z2
+	VBROADCASTSS b+60(FP), Z3
 	MOVQ         dst_len+8(FP), DX
-	MOVSS        scale+48(FP), X0
-	VBROADCASTSS X0, Z0
-	MOVSS        lse+52(FP), X1
-	VBROADCASTSS X1, Z1
-	MOVSS        a+56(FP), X2
-	VBROADCASTSS X2, Z2
-	MOVSS        b+60(FP), X3
-	VBROADCASTSS X3, Z3
 	XORQ         BX, BX
+	SUBQ         $0x10, DX
+	JL           tail
 
 loop:
-	CMPQ         DX, $0x10
-	JL           tail
 	VMOVUPS      (CX)(BX*1), Z4
 	VFMSUB213PS  Z1, Z0, Z4
-	VMOVUPS      cc2b00000<>+0(SB), Z5
+	VMOVUPS      vec_4b400000<>+0(SB), Z5
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Z4, Z5
+	VSUBPS       vec_4b400000<>+0(SB), Z5, Z6
+	VMOVAPS      Z4, Z7
+	VFNMADD231PS vec_3f318000<>+0(SB), Z6, Z7
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z6, Z7
+	VMOVUPS      vec_3ab52a13<>+0(SB), Z6
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Z7, Z6
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Z7, Z6
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Z7, Z6
+	VFMADD213PS  vec_3efffffe<>+0(SB), Z7, Z6
+	VFMADD213PS  vec_3f800000<>+0(SB), Z7, Z6
+	VFMADD213PS  vec_3f800000<>+0(SB), Z7, Z6
+	VPSLLD       $0x17, Z5, Z5
+	VPADDD       Z5, Z6, Z6
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Z4, K1
+	VMULPS       vec_7e967699<>+0(SB), Z4, K1, Z6
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Z4, K1
+	VMOVAPS.Z    Z6, K1, Z6
+	VMOVUPS      vec_c2aeac4a<>+0(SB), Z5
 	VMAXPS       Z4, Z5, Z5
-	VMOVUPS      c42b1999a<>+0(SB), Z4
-	VMINPS       Z5, Z4, Z5
-	VMOVUPS      c4b400000<>+0(SB), Z6
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Z5, Z6
-	VSUBPS       c4b400000<>+0(SB), Z6, Z6
-	VMOVAPS      Z5, Z7
-	VFNMADD231PS c3f318000<>+0(SB), Z6, Z7
-	VFNMADD231PS cb95e8083<>+0(SB), Z6, Z7
-	VMOVUPS      c39506967<>+0(SB), Z8
-	VFMADD213PS  c3ab743ce<>+0(SB), Z7, Z8
-	VFMADD213PS  c3c088908<>+0(SB), Z7, Z8
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Z7, Z8
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Z7, Z8
-	VFMADD213PS  c3f000000<>+0(SB), Z7, Z8
-	VMULPS       Z7, Z7, Z4
-	VFMADD213PS  Z7, Z4, Z8
-	VADDPS       c3f800000<>+0(SB), Z8, Z8
-	VADDPS       c42fe0000<>+0(SB), Z6, Z6
-	VCVTPS2DQ    Z6, Z6
-	VPSLLD       $0x17, Z6, Z6
-	VMULPS       Z6, Z8, Z8
 	VFMADD213PS  Z2, Z3, Z5
-	VMULPS       Z5, Z8, Z8
-	VMOVUPS      Z8, (AX)(BX*1)
+	VMULPS       Z5, Z6, Z6
+	VMOVUPS      Z6, (AX)(BX*1)
 	ADDQ         $0x40, BX
 	SUBQ         $0x10, DX
-	JMP          loop
+	JGE          loop
 
 tail:
-	TESTQ        DX, DX
+	ADDQ         $0x10, DX
 	JZ           done
-	MOVL         $0x0000ffff, SI
-	MOVQ         $0x00000010, DI
-	SUBQ         DX, DI
-	SHRXL        DI, SI, SI
+	MOVQ         $-1, SI
+	BZHIQ        DX, SI, SI
 	KMOVW        SI, K1
 	VMOVUPS.Z    (CX)(BX*1), K1, Z4
 	VFMSUB213PS  Z1, Z0, Z4
-	VMOVUPS      cc2b00000<>+0(SB), Z0
+	VMOVUPS      vec_4b400000<>+0(SB), Z0
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Z4, Z0
+	VSUBPS       vec_4b400000<>+0(SB), Z0, Z1
+	VMOVAPS      Z4, Z5
+	VFNMADD231PS vec_3f318000<>+0(SB), Z1, Z5
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z1, Z5
+	VMOVUPS      vec_3ab52a13<>+0(SB), Z1
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Z5, Z1
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Z5, Z1
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Z5, Z1
+	VFMADD213PS  vec_3efffffe<>+0(SB), Z5, Z1
+	VFMADD213PS  vec_3f800000<>+0(SB), Z5, Z1
+	VFMADD213PS  vec_3f800000<>+0(SB), Z5, Z1
+	VPSLLD       $0x17, Z0, Z0
+	VPADDD       Z0, Z1, Z1
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Z4, K2
+	VMULPS       vec_7e967699<>+0(SB), Z4, K2, Z1
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Z4, K2
+	VMOVAPS.Z    Z1, K2, Z1
+	VMOVUPS      vec_c2aeac4a<>+0(SB), Z0
 	VMAXPS       Z4, Z0, Z0
-	VMOVUPS      c42b1999a<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMOVUPS      c4b400000<>+0(SB), Z4
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Z0, Z4
-	VSUBPS       c4b400000<>+0(SB), Z4, Z4
-	VMOVAPS      Z0, Z5
-	VFNMADD231PS c3f318000<>+0(SB), Z4, Z5
-	VFNMADD231PS cb95e8083<>+0(SB), Z4, Z5
-	VMOVUPS      c39506967<>+0(SB), Z6
-	VFMADD213PS  c3ab743ce<>+0(SB), Z5, Z6
-	VFMADD213PS  c3c088908<>+0(SB), Z5, Z6
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Z5, Z6
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Z5, Z6
-	VFMADD213PS  c3f000000<>+0(SB), Z5, Z6
-	VMULPS       Z5, Z5, Z1
-	VFMADD213PS  Z5, Z1, Z6
-	VADDPS       c3f800000<>+0(SB), Z6, Z6
-	VADDPS       c42fe0000<>+0(SB), Z4, Z4
-	VCVTPS2DQ    Z4, Z4
-	VPSLLD       $0x17, Z4, Z4
-	VMULPS       Z4, Z6, Z6
 	VFMADD213PS  Z2, Z3, Z0
-	VMULPS       Z0, Z6, Z6
-	VMOVUPS      Z6, K1, (AX)(BX*1)
-
-done:
-	VZEROUPPER
-	RET
-
-// func attnGradAVX512(p []float32, dp []float32, scale float32, lse float32, d float32)
-// Requires: AVX, AVX512F, BMI2, SSE
-TEXT ·attnGradAVX512(SB), NOSPLIT, $0-60
-	MOVQ         p_base+0(FP), AX
-	MOVQ         dp_base+24(FP), CX
-	MOVQ         p_len+8(FP), DX
-	MOVSS        scale+48(FP), X0
-	VBROADCASTSS X0, Z0
-	MOVSS        lse+52(FP), X1
-	VBROADCASTSS X1, Z1
-	MOVSS        d+56(FP), X2
-	VBROADCASTSS X2, Z2
-	XORQ         BX, BX
-
-loop:
-	CMPQ         DX, $0x10
-	JL           tail
-	VMOVUPS      (AX)(BX*1), Z3
-	VFMSUB213PS  Z1, Z0, Z3
-	VMOVUPS      cc2b00000<>+0(SB), Z4
-	VMAXPS       Z3, Z4, Z4
-	VMOVUPS      c42b1999a<>+0(SB), Z3
-	VMINPS       Z4, Z3, Z4
-	VMOVUPS      c4b400000<>+0(SB), Z5
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Z4, Z5
-	VSUBPS       c4b400000<>+0(SB), Z5, Z5
-	VMOVAPS      Z4, Z4
-	VFNMADD231PS c3f318000<>+0(SB), Z5, Z4
-	VFNMADD231PS cb95e8083<>+0(SB), Z5, Z4
-	VMOVUPS      c39506967<>+0(SB), Z6
-	VFMADD213PS  c3ab743ce<>+0(SB), Z4, Z6
-	VFMADD213PS  c3c088908<>+0(SB), Z4, Z6
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Z4, Z6
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Z4, Z6
-	VFMADD213PS  c3f000000<>+0(SB), Z4, Z6
-	VMULPS       Z4, Z4, Z3
-	VFMADD213PS  Z4, Z3, Z6
-	VADDPS       c3f800000<>+0(SB), Z6, Z6
-	VADDPS       c42fe0000<>+0(SB), Z5, Z5
-	VCVTPS2DQ    Z5, Z5
-	VPSLLD       $0x17, Z5, Z5
-	VMULPS       Z5, Z6, Z6
-	VMOVUPS      (CX)(BX*1), Z3
-	VSUBPS       Z2, Z3, Z3
-	VMULPS       Z6, Z3, Z3
-	VMULPS       Z0, Z3, Z3
-	VMOVUPS      Z6, (AX)(BX*1)
-	VMOVUPS      Z3, (CX)(BX*1)
-	ADDQ         $0x40, BX
-	SUBQ         $0x10, DX
-	JMP          loop
-
-tail:
-	TESTQ        DX, DX
-	JZ           done
-	MOVL         $0x0000ffff, SI
-	MOVQ         $0x00000010, DI
-	SUBQ         DX, DI
-	SHRXL        DI, SI, SI
-	KMOVW        SI, K1
-	VMOVUPS.Z    (AX)(BX*1), K1, Z3
-	VFMSUB213PS  Z1, Z0, Z3
-	VMOVUPS      cc2b00000<>+0(SB), Z1
-	VMAXPS       Z3, Z1, Z1
-	VMOVUPS      c42b1999a<>+0(SB), Z3
-	VMINPS       Z1, Z3, Z1
-	VMOVUPS      c4b400000<>+0(SB), Z4
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Z1, Z4
-	VSUBPS       c4b400000<>+0(SB), Z4, Z4
-	VMOVAPS      Z1, Z1
-	VFNMADD231PS c3f318000<>+0(SB), Z4, Z1
-	VFNMADD231PS cb95e8083<>+0(SB), Z4, Z1
-	VMOVUPS      c39506967<>+0(SB), Z5
-	VFMADD213PS  c3ab743ce<>+0(SB), Z1, Z5
-	VFMADD213PS  c3c088908<>+0(SB), Z1, Z5
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Z1, Z5
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Z1, Z5
-	VFMADD213PS  c3f000000<>+0(SB), Z1, Z5
-	VMULPS       Z1, Z1, Z3
-	VFMADD213PS  Z1, Z3, Z5
-	VADDPS       c3f800000<>+0(SB), Z5, Z5
-	VADDPS       c42fe0000<>+0(SB), Z4, Z4
-	VCVTPS2DQ    Z4, Z4
-	VPSLLD       $0x17, Z4, Z4
-	VMULPS       Z4, Z5, Z5
-	VMOVUPS.Z    (CX)(BX*1), K1, Z1
-	VSUBPS       Z2, Z1, Z1
-	VMULPS       Z5, Z1, Z1
 	VMULPS       Z0, Z1, Z1
-	VMOVUPS      Z5, K1, (AX)(BX*1)
-	VMOVUPS      Z1, K1, (CX)(BX*1)
+	VMOVUPS      Z1, K1, (AX)(BX*1)
 
 done:
 	VZEROUPPER
@@ -1110,82 +983,72 @@ TEXT ·siluMulAVX512(SB), NOSPLIT, $0-72
 	MOVQ u_base+48(FP), DX
 	MOVQ dst_len+8(FP), BX
 	XORQ SI, SI
+	SUBQ $0x10, BX
+	JL   tail
 
 loop:
-	CMPQ         BX, $0x10
-	JL           tail
 	VMOVUPS      (CX)(SI*1), Z0
-	VPXORD       c80000000<>+0(SB), Z0, Z1
-	VMOVUPS      cc2b00000<>+0(SB), Z2
-	VMAXPS       Z1, Z2, Z2
-	VMOVUPS      c42b1999a<>+0(SB), Z1
-	VMINPS       Z2, Z1, Z2
-	VMOVUPS      c4b400000<>+0(SB), Z3
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Z2, Z3
-	VSUBPS       c4b400000<>+0(SB), Z3, Z3
-	VMOVAPS      Z2, Z2
-	VFNMADD231PS c3f318000<>+0(SB), Z3, Z2
-	VFNMADD231PS cb95e8083<>+0(SB), Z3, Z2
-	VMOVUPS      c39506967<>+0(SB), Z4
-	VFMADD213PS  c3ab743ce<>+0(SB), Z2, Z4
-	VFMADD213PS  c3c088908<>+0(SB), Z2, Z4
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Z2, Z4
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Z2, Z4
-	VFMADD213PS  c3f000000<>+0(SB), Z2, Z4
-	VMULPS       Z2, Z2, Z1
-	VFMADD213PS  Z2, Z1, Z4
-	VADDPS       c3f800000<>+0(SB), Z4, Z4
-	VADDPS       c42fe0000<>+0(SB), Z3, Z3
-	VCVTPS2DQ    Z3, Z3
-	VPSLLD       $0x17, Z3, Z3
-	VMULPS       Z3, Z4, Z4
-	VADDPS       c3f800000<>+0(SB), Z4, Z4
-	VMOVUPS      c3f800000<>+0(SB), Z1
-	VDIVPS       Z4, Z1, Z1
+	VPXORD       vec_80000000<>+0(SB), Z0, Z1
+	VMOVUPS      vec_4b400000<>+0(SB), Z2
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Z1, Z2
+	VSUBPS       vec_4b400000<>+0(SB), Z2, Z3
+	VMOVAPS      Z1, Z4
+	VFNMADD231PS vec_3f318000<>+0(SB), Z3, Z4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z3, Z4
+	VMOVUPS      vec_3ab52a13<>+0(SB), Z3
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3efffffe<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3f800000<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3f800000<>+0(SB), Z4, Z3
+	VPSLLD       $0x17, Z2, Z2
+	VPADDD       Z2, Z3, Z3
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Z1, K1
+	VMULPS       vec_7e967699<>+0(SB), Z1, K1, Z3
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Z1, K1
+	VMOVAPS.Z    Z3, K1, Z3
+	VADDPS       vec_3f800000<>+0(SB), Z3, Z3
+	VMOVUPS      vec_3f800000<>+0(SB), Z1
+	VDIVPS       Z3, Z1, Z1
 	VMULPS       Z1, Z0, Z0
 	VMOVUPS      (DX)(SI*1), Z1
 	VMULPS       Z1, Z0, Z0
 	VMOVUPS      Z0, (AX)(SI*1)
 	ADDQ         $0x40, SI
 	SUBQ         $0x10, BX
-	JMP          loop
+	JGE          loop
 
 tail:
-	TESTQ        BX, BX
+	ADDQ         $0x10, BX
 	JZ           done
-	MOVL         $0x0000ffff, DI
-	MOVQ         $0x00000010, R8
-	SUBQ         BX, R8
-	SHRXL        R8, DI, DI
+	MOVQ         $-1, DI
+	BZHIQ        BX, DI, DI
 	KMOVW        DI, K1
 	VMOVUPS.Z    (CX)(SI*1), K1, Z0
-	VPXORD       c80000000<>+0(SB), Z0, Z1
-	VMOVUPS      cc2b00000<>+0(SB), Z2
-	VMAXPS       Z1, Z2, Z2
-	VMOVUPS      c42b1999a<>+0(SB), Z1
-	VMINPS       Z2, Z1, Z2
-	VMOVUPS      c4b400000<>+0(SB), Z3
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Z2, Z3
-	VSUBPS       c4b400000<>+0(SB), Z3, Z3
-	VMOVAPS      Z2, Z2
-	VFNMADD231PS c3f318000<>+0(SB), Z3, Z2
-	VFNMADD231PS cb95e8083<>+0(SB), Z3, Z2
-	VMOVUPS      c39506967<>+0(SB), Z4
-	VFMADD213PS  c3ab743ce<>+0(SB), Z2, Z4
-	VFMADD213PS  c3c088908<>+0(SB), Z2, Z4
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Z2, Z4
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Z2, Z4
-	VFMADD213PS  c3f000000<>+0(SB), Z2, Z4
-	VMULPS       Z2, Z2, Z1
-	VFMADD213PS  Z2, Z1, Z4
-	VADDPS       c3f800000<>+0(SB), Z4, Z4
-	VADDPS       c42fe0000<>+0(SB), Z3, Z3
-	VCVTPS2DQ    Z3, Z3
-	VPSLLD       $0x17, Z3, Z3
-	VMULPS       Z3, Z4, Z4
-	VADDPS       c3f800000<>+0(SB), Z4, Z4
-	VMOVUPS      c3f800000<>+0(SB), Z1
-	VDIVPS       Z4, Z1, Z1
+	VPXORD       vec_80000000<>+0(SB), Z0, Z1
+	VMOVUPS      vec_4b400000<>+0(SB), Z2
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Z1, Z2
+	VSUBPS       vec_4b400000<>+0(SB), Z2, Z3
+	VMOVAPS      Z1, Z4
+	VFNMADD231PS vec_3f318000<>+0(SB), Z3, Z4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z3, Z4
+	VMOVUPS      vec_3ab52a13<>+0(SB), Z3
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3efffffe<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3f800000<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3f800000<>+0(SB), Z4, Z3
+	VPSLLD       $0x17, Z2, Z2
+	VPADDD       Z2, Z3, Z3
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Z1, K2
+	VMULPS       vec_7e967699<>+0(SB), Z1, K2, Z3
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Z1, K2
+	VMOVAPS.Z    Z3, K2, Z3
+	VADDPS       vec_3f800000<>+0(SB), Z3, Z3
+	VMOVUPS      vec_3f800000<>+0(SB), Z1
+	VDIVPS       Z3, Z1, Z1
 	VMULPS       Z1, Z0, Z0
 	VMOVUPS.Z    (DX)(SI*1), K1, Z1
 	VMULPS       Z1, Z0, Z0
@@ -1195,23 +1058,23 @@ done:
 	VZEROUPPER
 	RET
 
-DATA c80000000<>+0(SB)/4, $0x80000000
-DATA c80000000<>+4(SB)/4, $0x80000000
-DATA c80000000<>+8(SB)/4, $0x80000000
-DATA c80000000<>+12(SB)/4, $0x80000000
-DATA c80000000<>+16(SB)/4, $0x80000000
-DATA c80000000<>+20(SB)/4, $0x80000000
-DATA c80000000<>+24(SB)/4, $0x80000000
-DATA c80000000<>+28(SB)/4, $0x80000000
-DATA c80000000<>+32(SB)/4, $0x80000000
-DATA c80000000<>+36(SB)/4, $0x80000000
-DATA c80000000<>+40(SB)/4, $0x80000000
-DATA c80000000<>+44(SB)/4, $0x80000000
-DATA c80000000<>+48(SB)/4, $0x80000000
-DATA c80000000<>+52(SB)/4, $0x80000000
-DATA c80000000<>+56(SB)/4, $0x80000000
-DATA c80000000<>+60(SB)/4, $0x80000000
-GLOBL c80000000<>(SB), RODATA|NOPTR, $64
+DATA vec_80000000<>+0(SB)/4, $0x80000000
+DATA vec_80000000<>+4(SB)/4, $0x80000000
+DATA vec_80000000<>+8(SB)/4, $0x80000000
+DATA vec_80000000<>+12(SB)/4, $0x80000000
+DATA vec_80000000<>+16(SB)/4, $0x80000000
+DATA vec_80000000<>+20(SB)/4, $0x80000000
+DATA vec_80000000<>+24(SB)/4, $0x80000000
+DATA vec_80000000<>+28(SB)/4, $0x80000000
+DATA vec_80000000<>+32(SB)/4, $0x80000000
+DATA vec_80000000<>+36(SB)/4, $0x80000000
+DATA vec_80000000<>+40(SB)/4, $0x80000000
+DATA vec_80000000<>+44(SB)/4, $0x80000000
+DATA vec_80000000<>+48(SB)/4, $0x80000000
+DATA vec_80000000<>+52(SB)/4, $0x80000000
+DATA vec_80000000<>+56(SB)/4, $0x80000000
+DATA vec_80000000<>+60(SB)/4, $0x80000000
+GLOBL vec_80000000<>(SB), RODATA|NOPTR, $64
 
 // func siluMulGradAVX512(dg []float32, du []float32, g []float32, u []float32, dy []float32)
 // Requires: AVX, AVX512F, BMI2
@@ -1223,136 +1086,905 @@ TEXT ·siluMulGradAVX512(SB), NOSPLIT, $0-120
 	MOVQ dy_base+96(FP), SI
 	MOVQ dg_len+8(FP), DI
 	XORQ R8, R8
+	SUBQ $0x10, DI
+	JL   tail
 
 loop:
-	CMPQ         DI, $0x10
-	JL           tail
 	VMOVUPS      (DX)(R8*1), Z0
-	VPXORD       c80000000<>+0(SB), Z0, Z1
-	VMOVUPS      cc2b00000<>+0(SB), Z2
-	VMAXPS       Z1, Z2, Z2
-	VMOVUPS      c42b1999a<>+0(SB), Z1
-	VMINPS       Z2, Z1, Z2
-	VMOVUPS      c4b400000<>+0(SB), Z3
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Z2, Z3
-	VSUBPS       c4b400000<>+0(SB), Z3, Z3
-	VMOVAPS      Z2, Z2
-	VFNMADD231PS c3f318000<>+0(SB), Z3, Z2
-	VFNMADD231PS cb95e8083<>+0(SB), Z3, Z2
-	VMOVUPS      c39506967<>+0(SB), Z4
-	VFMADD213PS  c3ab743ce<>+0(SB), Z2, Z4
-	VFMADD213PS  c3c088908<>+0(SB), Z2, Z4
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Z2, Z4
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Z2, Z4
-	VFMADD213PS  c3f000000<>+0(SB), Z2, Z4
-	VMULPS       Z2, Z2, Z1
-	VFMADD213PS  Z2, Z1, Z4
-	VADDPS       c3f800000<>+0(SB), Z4, Z4
-	VADDPS       c42fe0000<>+0(SB), Z3, Z3
-	VCVTPS2DQ    Z3, Z3
-	VPSLLD       $0x17, Z3, Z3
-	VMULPS       Z3, Z4, Z4
-	VADDPS       c3f800000<>+0(SB), Z4, Z4
-	VMOVUPS      c3f800000<>+0(SB), Z1
-	VDIVPS       Z4, Z1, Z1
+	VPXORD       vec_80000000<>+0(SB), Z0, Z1
+	VMOVUPS      vec_4b400000<>+0(SB), Z2
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Z1, Z2
+	VSUBPS       vec_4b400000<>+0(SB), Z2, Z3
+	VMOVAPS      Z1, Z4
+	VFNMADD231PS vec_3f318000<>+0(SB), Z3, Z4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z3, Z4
+	VMOVUPS      vec_3ab52a13<>+0(SB), Z3
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3efffffe<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3f800000<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3f800000<>+0(SB), Z4, Z3
+	VPSLLD       $0x17, Z2, Z2
+	VPADDD       Z2, Z3, Z3
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Z1, K1
+	VMULPS       vec_7e967699<>+0(SB), Z1, K1, Z3
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Z1, K1
+	VMOVAPS.Z    Z3, K1, Z3
+	VADDPS       vec_3f800000<>+0(SB), Z3, Z3
+	VMOVUPS      vec_3f800000<>+0(SB), Z1
+	VDIVPS       Z3, Z1, Z1
 	VMULPS       Z1, Z0, Z0
 	VMOVUPS      (SI)(R8*1), Z2
 	VMOVUPS      (CX)(R8*1), Z3
-	VFMADD231PS  Z0, Z2, Z3
+	VFMADD231PS  Z2, Z0, Z3
 	VMOVUPS      Z3, (CX)(R8*1)
 	VMOVUPS      (BX)(R8*1), Z3
 	VMULPS       Z3, Z2, Z2
-	VMOVUPS      c3f800000<>+0(SB), Z3
+	VMOVUPS      vec_3f800000<>+0(SB), Z3
 	VSUBPS       Z1, Z3, Z3
 	VFMADD213PS  Z1, Z0, Z3
 	VMOVUPS      (AX)(R8*1), Z0
-	VFMADD231PS  Z3, Z2, Z0
+	VFMADD231PS  Z2, Z3, Z0
 	VMOVUPS      Z0, (AX)(R8*1)
 	ADDQ         $0x40, R8
 	SUBQ         $0x10, DI
-	JMP          loop
+	JGE          loop
 
 tail:
-	TESTQ        DI, DI
+	ADDQ         $0x10, DI
 	JZ           done
-	MOVL         $0x0000ffff, R9
-	MOVQ         $0x00000010, R10
-	SUBQ         DI, R10
-	SHRXL        R10, R9, R9
+	MOVQ         $-1, R9
+	BZHIQ        DI, R9, R9
 	KMOVW        R9, K1
 	VMOVUPS.Z    (DX)(R8*1), K1, Z0
-	VPXORD       c80000000<>+0(SB), Z0, Z1
-	VMOVUPS      cc2b00000<>+0(SB), Z2
-	VMAXPS       Z1, Z2, Z2
-	VMOVUPS      c42b1999a<>+0(SB), Z1
-	VMINPS       Z2, Z1, Z2
-	VMOVUPS      c4b400000<>+0(SB), Z3
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Z2, Z3
-	VSUBPS       c4b400000<>+0(SB), Z3, Z3
-	VMOVAPS      Z2, Z2
-	VFNMADD231PS c3f318000<>+0(SB), Z3, Z2
-	VFNMADD231PS cb95e8083<>+0(SB), Z3, Z2
-	VMOVUPS      c39506967<>+0(SB), Z4
-	VFMADD213PS  c3ab743ce<>+0(SB), Z2, Z4
-	VFMADD213PS  c3c088908<>+0(SB), Z2, Z4
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Z2, Z4
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Z2, Z4
-	VFMADD213PS  c3f000000<>+0(SB), Z2, Z4
-	VMULPS       Z2, Z2, Z1
-	VFMADD213PS  Z2, Z1, Z4
-	VADDPS       c3f800000<>+0(SB), Z4, Z4
-	VADDPS       c42fe0000<>+0(SB), Z3, Z3
-	VCVTPS2DQ    Z3, Z3
-	VPSLLD       $0x17, Z3, Z3
-	VMULPS       Z3, Z4, Z4
-	VADDPS       c3f800000<>+0(SB), Z4, Z4
-	VMOVUPS      c3f800000<>+0(SB), Z1
-	VDIVPS       Z4, Z1, Z1
+	VPXORD       vec_80000000<>+0(SB), Z0, Z1
+	VMOVUPS      vec_4b400000<>+0(SB), Z2
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Z1, Z2
+	VSUBPS       vec_4b400000<>+0(SB), Z2, Z3
+	VMOVAPS      Z1, Z4
+	VFNMADD231PS vec_3f318000<>+0(SB), Z3, Z4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z3, Z4
+	VMOVUPS      vec_3ab52a13<>+0(SB), Z3
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3efffffe<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3f800000<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3f800000<>+0(SB), Z4, Z3
+	VPSLLD       $0x17, Z2, Z2
+	VPADDD       Z2, Z3, Z3
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Z1, K2
+	VMULPS       vec_7e967699<>+0(SB), Z1, K2, Z3
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Z1, K2
+	VMOVAPS.Z    Z3, K2, Z3
+	VADDPS       vec_3f800000<>+0(SB), Z3, Z3
+	VMOVUPS      vec_3f800000<>+0(SB), Z1
+	VDIVPS       Z3, Z1, Z1
 	VMULPS       Z1, Z0, Z0
 	VMOVUPS.Z    (SI)(R8*1), K1, Z2
 	VMOVUPS.Z    (CX)(R8*1), K1, Z3
-	VFMADD231PS  Z0, Z2, Z3
+	VFMADD231PS  Z2, Z0, Z3
 	VMOVUPS      Z3, K1, (CX)(R8*1)
 	VMOVUPS.Z    (BX)(R8*1), K1, Z3
 	VMULPS       Z3, Z2, Z2
-	VMOVUPS      c3f800000<>+0(SB), Z3
+	VMOVUPS      vec_3f800000<>+0(SB), Z3
 	VSUBPS       Z1, Z3, Z3
 	VFMADD213PS  Z1, Z0, Z3
 	VMOVUPS.Z    (AX)(R8*1), K1, Z0
-	VFMADD231PS  Z3, Z2, Z0
+	VFMADD231PS  Z2, Z3, Z0
 	VMOVUPS      Z0, K1, (AX)(R8*1)
 
 done:
 	VZEROUPPER
 	RET
 
-// func normSquaresAVX512(x []float32, mean float32) (ret float32)
+// func siluAVX512(dst []float32, x []float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·siluAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	XORQ BX, BX
+	SUBQ $0x10, DX
+	JL   tail
+
+loop:
+	VMOVUPS      (CX)(BX*1), Z0
+	VPXORD       vec_80000000<>+0(SB), Z0, Z1
+	VMOVUPS      vec_4b400000<>+0(SB), Z2
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Z1, Z2
+	VSUBPS       vec_4b400000<>+0(SB), Z2, Z3
+	VMOVAPS      Z1, Z4
+	VFNMADD231PS vec_3f318000<>+0(SB), Z3, Z4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z3, Z4
+	VMOVUPS      vec_3ab52a13<>+0(SB), Z3
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3efffffe<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3f800000<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3f800000<>+0(SB), Z4, Z3
+	VPSLLD       $0x17, Z2, Z2
+	VPADDD       Z2, Z3, Z3
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Z1, K1
+	VMULPS       vec_7e967699<>+0(SB), Z1, K1, Z3
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Z1, K1
+	VMOVAPS.Z    Z3, K1, Z3
+	VADDPS       vec_3f800000<>+0(SB), Z3, Z3
+	VMOVUPS      vec_3f800000<>+0(SB), Z1
+	VDIVPS       Z3, Z1, Z1
+	VMULPS       Z1, Z0, Z0
+	VMOVUPS      Z0, (AX)(BX*1)
+	ADDQ         $0x40, BX
+	SUBQ         $0x10, DX
+	JGE          loop
+
+tail:
+	ADDQ         $0x10, DX
+	JZ           done
+	MOVQ         $-1, SI
+	BZHIQ        DX, SI, SI
+	KMOVW        SI, K1
+	VMOVUPS.Z    (CX)(BX*1), K1, Z0
+	VPXORD       vec_80000000<>+0(SB), Z0, Z1
+	VMOVUPS      vec_4b400000<>+0(SB), Z2
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Z1, Z2
+	VSUBPS       vec_4b400000<>+0(SB), Z2, Z3
+	VMOVAPS      Z1, Z4
+	VFNMADD231PS vec_3f318000<>+0(SB), Z3, Z4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z3, Z4
+	VMOVUPS      vec_3ab52a13<>+0(SB), Z3
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3efffffe<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3f800000<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3f800000<>+0(SB), Z4, Z3
+	VPSLLD       $0x17, Z2, Z2
+	VPADDD       Z2, Z3, Z3
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Z1, K2
+	VMULPS       vec_7e967699<>+0(SB), Z1, K2, Z3
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Z1, K2
+	VMOVAPS.Z    Z3, K2, Z3
+	VADDPS       vec_3f800000<>+0(SB), Z3, Z3
+	VMOVUPS      vec_3f800000<>+0(SB), Z1
+	VDIVPS       Z3, Z1, Z1
+	VMULPS       Z1, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)(BX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func siluGradAVX512(dx []float32, x []float32, dy []float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·siluGradAVX512(SB), NOSPLIT, $0-72
+	MOVQ dx_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ dy_base+48(FP), DX
+	MOVQ dx_len+8(FP), BX
+	XORQ SI, SI
+	SUBQ $0x10, BX
+	JL   tail
+
+loop:
+	VMOVUPS      (CX)(SI*1), Z0
+	VPXORD       vec_80000000<>+0(SB), Z0, Z1
+	VMOVUPS      vec_4b400000<>+0(SB), Z2
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Z1, Z2
+	VSUBPS       vec_4b400000<>+0(SB), Z2, Z3
+	VMOVAPS      Z1, Z4
+	VFNMADD231PS vec_3f318000<>+0(SB), Z3, Z4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z3, Z4
+	VMOVUPS      vec_3ab52a13<>+0(SB), Z3
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3efffffe<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3f800000<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3f800000<>+0(SB), Z4, Z3
+	VPSLLD       $0x17, Z2, Z2
+	VPADDD       Z2, Z3, Z3
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Z1, K1
+	VMULPS       vec_7e967699<>+0(SB), Z1, K1, Z3
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Z1, K1
+	VMOVAPS.Z    Z3, K1, Z3
+	VADDPS       vec_3f800000<>+0(SB), Z3, Z3
+	VMOVUPS      vec_3f800000<>+0(SB), Z1
+	VDIVPS       Z3, Z1, Z1
+	VMULPS       Z1, Z0, Z0
+	VMOVUPS      (DX)(SI*1), Z2
+	VMOVUPS      vec_3f800000<>+0(SB), Z3
+	VSUBPS       Z1, Z3, Z3
+	VFMADD213PS  Z1, Z0, Z3
+	VMOVUPS      (AX)(SI*1), Z0
+	VFMADD231PS  Z2, Z3, Z0
+	VMOVUPS      Z0, (AX)(SI*1)
+	ADDQ         $0x40, SI
+	SUBQ         $0x10, BX
+	JGE          loop
+
+tail:
+	ADDQ         $0x10, BX
+	JZ           done
+	MOVQ         $-1, DI
+	BZHIQ        BX, DI, DI
+	KMOVW        DI, K1
+	VMOVUPS.Z    (CX)(SI*1), K1, Z0
+	VPXORD       vec_80000000<>+0(SB), Z0, Z1
+	VMOVUPS      vec_4b400000<>+0(SB), Z2
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Z1, Z2
+	VSUBPS       vec_4b400000<>+0(SB), Z2, Z3
+	VMOVAPS      Z1, Z4
+	VFNMADD231PS vec_3f318000<>+0(SB), Z3, Z4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z3, Z4
+	VMOVUPS      vec_3ab52a13<>+0(SB), Z3
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3efffffe<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3f800000<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3f800000<>+0(SB), Z4, Z3
+	VPSLLD       $0x17, Z2, Z2
+	VPADDD       Z2, Z3, Z3
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Z1, K2
+	VMULPS       vec_7e967699<>+0(SB), Z1, K2, Z3
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Z1, K2
+	VMOVAPS.Z    Z3, K2, Z3
+	VADDPS       vec_3f800000<>+0(SB), Z3, Z3
+	VMOVUPS      vec_3f800000<>+0(SB), Z1
+	VDIVPS       Z3, Z1, Z1
+	VMULPS       Z1, Z0, Z0
+	VMOVUPS.Z    (DX)(SI*1), K1, Z2
+	VMOVUPS      vec_3f800000<>+0(SB), Z3
+	VSUBPS       Z1, Z3, Z3
+	VFMADD213PS  Z1, Z0, Z3
+	VMOVUPS.Z    (AX)(SI*1), K1, Z0
+	VFMADD231PS  Z2, Z3, Z0
+	VMOVUPS      Z0, K1, (AX)(SI*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func geluAVX512(dst []float32, x []float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·geluAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	XORQ BX, BX
+	SUBQ $0x10, DX
+	JL   tail
+
+loop:
+	VMOVUPS      (CX)(BX*1), Z0
+	VMOVUPS      vec_3fcc422a<>+0(SB), Z2
+	VMULPS       Z0, Z0, Z1
+	VFMADD231PS  vec_3d922279<>+0(SB), Z1, Z2
+	VMULPS       Z0, Z2, Z2
+	VPXORD       vec_80000000<>+0(SB), Z2, Z1
+	VMOVUPS      vec_4b400000<>+0(SB), Z2
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Z1, Z2
+	VSUBPS       vec_4b400000<>+0(SB), Z2, Z3
+	VMOVAPS      Z1, Z4
+	VFNMADD231PS vec_3f318000<>+0(SB), Z3, Z4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z3, Z4
+	VMOVUPS      vec_3ab52a13<>+0(SB), Z3
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3efffffe<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3f800000<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3f800000<>+0(SB), Z4, Z3
+	VPSLLD       $0x17, Z2, Z2
+	VPADDD       Z2, Z3, Z3
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Z1, K1
+	VMULPS       vec_7e967699<>+0(SB), Z1, K1, Z3
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Z1, K1
+	VMOVAPS.Z    Z3, K1, Z3
+	VADDPS       vec_3f800000<>+0(SB), Z3, Z3
+	VMOVUPS      vec_3f800000<>+0(SB), Z1
+	VDIVPS       Z3, Z1, Z1
+	VMULPS       Z1, Z0, Z0
+	VMOVUPS      Z0, (AX)(BX*1)
+	ADDQ         $0x40, BX
+	SUBQ         $0x10, DX
+	JGE          loop
+
+tail:
+	ADDQ         $0x10, DX
+	JZ           done
+	MOVQ         $-1, SI
+	BZHIQ        DX, SI, SI
+	KMOVW        SI, K1
+	VMOVUPS.Z    (CX)(BX*1), K1, Z0
+	VMOVUPS      vec_3fcc422a<>+0(SB), Z2
+	VMULPS       Z0, Z0, Z1
+	VFMADD231PS  vec_3d922279<>+0(SB), Z1, Z2
+	VMULPS       Z0, Z2, Z2
+	VPXORD       vec_80000000<>+0(SB), Z2, Z1
+	VMOVUPS      vec_4b400000<>+0(SB), Z2
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Z1, Z2
+	VSUBPS       vec_4b400000<>+0(SB), Z2, Z3
+	VMOVAPS      Z1, Z4
+	VFNMADD231PS vec_3f318000<>+0(SB), Z3, Z4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z3, Z4
+	VMOVUPS      vec_3ab52a13<>+0(SB), Z3
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3efffffe<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3f800000<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3f800000<>+0(SB), Z4, Z3
+	VPSLLD       $0x17, Z2, Z2
+	VPADDD       Z2, Z3, Z3
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Z1, K2
+	VMULPS       vec_7e967699<>+0(SB), Z1, K2, Z3
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Z1, K2
+	VMOVAPS.Z    Z3, K2, Z3
+	VADDPS       vec_3f800000<>+0(SB), Z3, Z3
+	VMOVUPS      vec_3f800000<>+0(SB), Z1
+	VDIVPS       Z3, Z1, Z1
+	VMULPS       Z1, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)(BX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA vec_3fcc422a<>+0(SB)/4, $0x3fcc422a
+DATA vec_3fcc422a<>+4(SB)/4, $0x3fcc422a
+DATA vec_3fcc422a<>+8(SB)/4, $0x3fcc422a
+DATA vec_3fcc422a<>+12(SB)/4, $0x3fcc422a
+DATA vec_3fcc422a<>+16(SB)/4, $0x3fcc422a
+DATA vec_3fcc422a<>+20(SB)/4, $0x3fcc422a
+DATA vec_3fcc422a<>+24(SB)/4, $0x3fcc422a
+DATA vec_3fcc422a<>+28(SB)/4, $0x3fcc422a
+DATA vec_3fcc422a<>+32(SB)/4, $0x3fcc422a
+DATA vec_3fcc422a<>+36(SB)/4, $0x3fcc422a
+DATA vec_3fcc422a<>+40(SB)/4, $0x3fcc422a
+DATA vec_3fcc422a<>+44(SB)/4, $0x3fcc422a
+DATA vec_3fcc422a<>+48(SB)/4, $0x3fcc422a
+DATA vec_3fcc422a<>+52(SB)/4, $0x3fcc422a
+DATA vec_3fcc422a<>+56(SB)/4, $0x3fcc422a
+DATA vec_3fcc422a<>+60(SB)/4, $0x3fcc422a
+GLOBL vec_3fcc422a<>(SB), RODATA|NOPTR, $64
+
+DATA vec_3d922279<>+0(SB)/4, $0x3d922279
+DATA vec_3d922279<>+4(SB)/4, $0x3d922279
+DATA vec_3d922279<>+8(SB)/4, $0x3d922279
+DATA vec_3d922279<>+12(SB)/4, $0x3d922279
+DATA vec_3d922279<>+16(SB)/4, $0x3d922279
+DATA vec_3d922279<>+20(SB)/4, $0x3d922279
+DATA vec_3d922279<>+24(SB)/4, $0x3d922279
+DATA vec_3d922279<>+28(SB)/4, $0x3d922279
+DATA vec_3d922279<>+32(SB)/4, $0x3d922279
+DATA vec_3d922279<>+36(SB)/4, $0x3d922279
+DATA vec_3d922279<>+40(SB)/4, $0x3d922279
+DATA vec_3d922279<>+44(SB)/4, $0x3d922279
+DATA vec_3d922279<>+48(SB)/4, $0x3d922279
+DATA vec_3d922279<>+52(SB)/4, $0x3d922279
+DATA vec_3d922279<>+56(SB)/4, $0x3d922279
+DATA vec_3d922279<>+60(SB)/4, $0x3d922279
+GLOBL vec_3d922279<>(SB), RODATA|NOPTR, $64
+
+// func geluGradAVX512(dx []float32, x []float32, dy []float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·geluGradAVX512(SB), NOSPLIT, $0-72
+	MOVQ dx_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ dy_base+48(FP), DX
+	MOVQ dx_len+8(FP), BX
+	XORQ SI, SI
+	SUBQ $0x10, BX
+	JL   tail
+
+loop:
+	VMOVUPS      (CX)(SI*1), Z0
+	VMOVUPS      vec_3fcc422a<>+0(SB), Z2
+	VMULPS       Z0, Z0, Z1
+	VFMADD231PS  vec_3d922279<>+0(SB), Z1, Z2
+	VMULPS       Z0, Z2, Z2
+	VPXORD       vec_80000000<>+0(SB), Z2, Z1
+	VMOVUPS      vec_4b400000<>+0(SB), Z2
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Z1, Z2
+	VSUBPS       vec_4b400000<>+0(SB), Z2, Z3
+	VMOVAPS      Z1, Z4
+	VFNMADD231PS vec_3f318000<>+0(SB), Z3, Z4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z3, Z4
+	VMOVUPS      vec_3ab52a13<>+0(SB), Z3
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3efffffe<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3f800000<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3f800000<>+0(SB), Z4, Z3
+	VPSLLD       $0x17, Z2, Z2
+	VPADDD       Z2, Z3, Z3
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Z1, K1
+	VMULPS       vec_7e967699<>+0(SB), Z1, K1, Z3
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Z1, K1
+	VMOVAPS.Z    Z3, K1, Z3
+	VADDPS       vec_3f800000<>+0(SB), Z3, Z3
+	VMOVUPS      vec_3f800000<>+0(SB), Z1
+	VDIVPS       Z3, Z1, Z1
+	VMOVUPS      vec_3fcc422a<>+0(SB), Z3
+	VMULPS       Z0, Z0, Z2
+	VFMADD231PS  vec_3e5b33b6<>+0(SB), Z2, Z3
+	VMULPS       Z1, Z0, Z0
+	VMOVUPS      (DX)(SI*1), Z2
+	VMOVUPS      vec_3f800000<>+0(SB), Z4
+	VSUBPS       Z1, Z4, Z4
+	VMULPS       Z4, Z0, Z0
+	VFMADD213PS  Z1, Z0, Z3
+	VMOVUPS      (AX)(SI*1), Z0
+	VFMADD231PS  Z2, Z3, Z0
+	VMOVUPS      Z0, (AX)(SI*1)
+	ADDQ         $0x40, SI
+	SUBQ         $0x10, BX
+	JGE          loop
+
+tail:
+	ADDQ         $0x10, BX
+	JZ           done
+	MOVQ         $-1, DI
+	BZHIQ        BX, DI, DI
+	KMOVW        DI, K1
+	VMOVUPS.Z    (CX)(SI*1), K1, Z0
+	VMOVUPS      vec_3fcc422a<>+0(SB), Z2
+	VMULPS       Z0, Z0, Z1
+	VFMADD231PS  vec_3d922279<>+0(SB), Z1, Z2
+	VMULPS       Z0, Z2, Z2
+	VPXORD       vec_80000000<>+0(SB), Z2, Z1
+	VMOVUPS      vec_4b400000<>+0(SB), Z2
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Z1, Z2
+	VSUBPS       vec_4b400000<>+0(SB), Z2, Z3
+	VMOVAPS      Z1, Z4
+	VFNMADD231PS vec_3f318000<>+0(SB), Z3, Z4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z3, Z4
+	VMOVUPS      vec_3ab52a13<>+0(SB), Z3
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3efffffe<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3f800000<>+0(SB), Z4, Z3
+	VFMADD213PS  vec_3f800000<>+0(SB), Z4, Z3
+	VPSLLD       $0x17, Z2, Z2
+	VPADDD       Z2, Z3, Z3
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Z1, K2
+	VMULPS       vec_7e967699<>+0(SB), Z1, K2, Z3
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Z1, K2
+	VMOVAPS.Z    Z3, K2, Z3
+	VADDPS       vec_3f800000<>+0(SB), Z3, Z3
+	VMOVUPS      vec_3f800000<>+0(SB), Z1
+	VDIVPS       Z3, Z1, Z1
+	VMOVUPS      vec_3fcc422a<>+0(SB), Z3
+	VMULPS       Z0, Z0, Z2
+	VFMADD231PS  vec_3e5b33b6<>+0(SB), Z2, Z3
+	VMULPS       Z1, Z0, Z0
+	VMOVUPS.Z    (DX)(SI*1), K1, Z2
+	VMOVUPS      vec_3f800000<>+0(SB), Z4
+	VSUBPS       Z1, Z4, Z4
+	VMULPS       Z4, Z0, Z0
+	VFMADD213PS  Z1, Z0, Z3
+	VMOVUPS.Z    (AX)(SI*1), K1, Z0
+	VFMADD231PS  Z2, Z3, Z0
+	VMOVUPS      Z0, K1, (AX)(SI*1)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA vec_3e5b33b6<>+0(SB)/4, $0x3e5b33b6
+DATA vec_3e5b33b6<>+4(SB)/4, $0x3e5b33b6
+DATA vec_3e5b33b6<>+8(SB)/4, $0x3e5b33b6
+DATA vec_3e5b33b6<>+12(SB)/4, $0x3e5b33b6
+DATA vec_3e5b33b6<>+16(SB)/4, $0x3e5b33b6
+DATA vec_3e5b33b6<>+20(SB)/4, $0x3e5b33b6
+DATA vec_3e5b33b6<>+24(SB)/4, $0x3e5b33b6
+DATA vec_3e5b33b6<>+28(SB)/4, $0x3e5b33b6
+DATA vec_3e5b33b6<>+32(SB)/4, $0x3e5b33b6
+DATA vec_3e5b33b6<>+36(SB)/4, $0x3e5b33b6
+DATA vec_3e5b33b6<>+40(SB)/4, $0x3e5b33b6
+DATA vec_3e5b33b6<>+44(SB)/4, $0x3e5b33b6
+DATA vec_3e5b33b6<>+48(SB)/4, $0x3e5b33b6
+DATA vec_3e5b33b6<>+52(SB)/4, $0x3e5b33b6
+DATA vec_3e5b33b6<>+56(SB)/4, $0x3e5b33b6
+DATA vec_3e5b33b6<>+60(SB)/4, $0x3e5b33b6
+GLOBL vec_3e5b33b6<>(SB), RODATA|NOPTR, $64
+
+// func tanhAVX512(dst []float32, x []float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·tanhAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	XORQ BX, BX
+	SUBQ $0x10, DX
+	JL   tail
+
+loop:
+	VMOVUPS      (CX)(BX*1), Z0
+	VPANDD       vec_80000000<>+0(SB), Z0, Z1
+	VPANDD       vec_7fffffff<>+0(SB), Z0, Z2
+	VADDPS       Z2, Z2, Z3
+	VMOVUPS      vec_4b400000<>+0(SB), Z4
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Z3, Z4
+	VSUBPS       vec_4b400000<>+0(SB), Z4, Z5
+	VMOVAPS      Z3, Z6
+	VFNMADD231PS vec_3f318000<>+0(SB), Z5, Z6
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z5, Z6
+	VMOVUPS      vec_3ab52a13<>+0(SB), Z5
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Z6, Z5
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Z6, Z5
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Z6, Z5
+	VFMADD213PS  vec_3efffffe<>+0(SB), Z6, Z5
+	VFMADD213PS  vec_3f800000<>+0(SB), Z6, Z5
+	VFMADD213PS  vec_3f800000<>+0(SB), Z6, Z5
+	VPSLLD       $0x17, Z4, Z4
+	VPADDD       Z4, Z5, Z5
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Z3, K1
+	VMULPS       vec_7e967699<>+0(SB), Z3, K1, Z5
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Z3, K1
+	VMOVAPS.Z    Z5, K1, Z5
+	VADDPS       vec_3f800000<>+0(SB), Z5, Z5
+	VMOVUPS      vec_40000000<>+0(SB), Z3
+	VDIVPS       Z5, Z3, Z3
+	VMOVUPS      vec_3f800000<>+0(SB), Z4
+	VSUBPS       Z3, Z4, Z3
+	VPORD        Z1, Z3, Z3
+	VMULPS       Z0, Z0, Z1
+	VMOVUPS      vec_bbbaf0ea<>+0(SB), Z4
+	VFMADD213PS  vec_3ca9134e<>+0(SB), Z1, Z4
+	VFMADD213PS  vec_bd5c1e2d<>+0(SB), Z1, Z4
+	VFMADD213PS  vec_3e088393<>+0(SB), Z1, Z4
+	VFMADD213PS  vec_beaaaa99<>+0(SB), Z1, Z4
+	VMULPS       Z1, Z4, Z4
+	VFMADD213PS  Z0, Z0, Z4
+	VCMPPS       $0x11, vec_3f200000<>+0(SB), Z2, K1
+	VMOVAPS      Z4, K1, Z3
+	VMOVUPS      Z3, (AX)(BX*1)
+	ADDQ         $0x40, BX
+	SUBQ         $0x10, DX
+	JGE          loop
+
+tail:
+	ADDQ         $0x10, DX
+	JZ           done
+	MOVQ         $-1, SI
+	BZHIQ        DX, SI, SI
+	KMOVW        SI, K1
+	VMOVUPS.Z    (CX)(BX*1), K1, Z0
+	VPANDD       vec_80000000<>+0(SB), Z0, Z1
+	VPANDD       vec_7fffffff<>+0(SB), Z0, Z2
+	VADDPS       Z2, Z2, Z3
+	VMOVUPS      vec_4b400000<>+0(SB), Z4
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Z3, Z4
+	VSUBPS       vec_4b400000<>+0(SB), Z4, Z5
+	VMOVAPS      Z3, Z6
+	VFNMADD231PS vec_3f318000<>+0(SB), Z5, Z6
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z5, Z6
+	VMOVUPS      vec_3ab52a13<>+0(SB), Z5
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Z6, Z5
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Z6, Z5
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Z6, Z5
+	VFMADD213PS  vec_3efffffe<>+0(SB), Z6, Z5
+	VFMADD213PS  vec_3f800000<>+0(SB), Z6, Z5
+	VFMADD213PS  vec_3f800000<>+0(SB), Z6, Z5
+	VPSLLD       $0x17, Z4, Z4
+	VPADDD       Z4, Z5, Z5
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Z3, K2
+	VMULPS       vec_7e967699<>+0(SB), Z3, K2, Z5
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Z3, K2
+	VMOVAPS.Z    Z5, K2, Z5
+	VADDPS       vec_3f800000<>+0(SB), Z5, Z5
+	VMOVUPS      vec_40000000<>+0(SB), Z3
+	VDIVPS       Z5, Z3, Z3
+	VMOVUPS      vec_3f800000<>+0(SB), Z4
+	VSUBPS       Z3, Z4, Z3
+	VPORD        Z1, Z3, Z3
+	VMULPS       Z0, Z0, Z1
+	VMOVUPS      vec_bbbaf0ea<>+0(SB), Z4
+	VFMADD213PS  vec_3ca9134e<>+0(SB), Z1, Z4
+	VFMADD213PS  vec_bd5c1e2d<>+0(SB), Z1, Z4
+	VFMADD213PS  vec_3e088393<>+0(SB), Z1, Z4
+	VFMADD213PS  vec_beaaaa99<>+0(SB), Z1, Z4
+	VMULPS       Z1, Z4, Z4
+	VFMADD213PS  Z0, Z0, Z4
+	VCMPPS       $0x11, vec_3f200000<>+0(SB), Z2, K2
+	VMOVAPS      Z4, K2, Z3
+	VMOVUPS      Z3, K1, (AX)(BX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+DATA vec_7fffffff<>+0(SB)/4, $0x7fffffff
+DATA vec_7fffffff<>+4(SB)/4, $0x7fffffff
+DATA vec_7fffffff<>+8(SB)/4, $0x7fffffff
+DATA vec_7fffffff<>+12(SB)/4, $0x7fffffff
+DATA vec_7fffffff<>+16(SB)/4, $0x7fffffff
+DATA vec_7fffffff<>+20(SB)/4, $0x7fffffff
+DATA vec_7fffffff<>+24(SB)/4, $0x7fffffff
+DATA vec_7fffffff<>+28(SB)/4, $0x7fffffff
+DATA vec_7fffffff<>+32(SB)/4, $0x7fffffff
+DATA vec_7fffffff<>+36(SB)/4, $0x7fffffff
+DATA vec_7fffffff<>+40(SB)/4, $0x7fffffff
+DATA vec_7fffffff<>+44(SB)/4, $0x7fffffff
+DATA vec_7fffffff<>+48(SB)/4, $0x7fffffff
+DATA vec_7fffffff<>+52(SB)/4, $0x7fffffff
+DATA vec_7fffffff<>+56(SB)/4, $0x7fffffff
+DATA vec_7fffffff<>+60(SB)/4, $0x7fffffff
+GLOBL vec_7fffffff<>(SB), RODATA|NOPTR, $64
+
+DATA vec_40000000<>+0(SB)/4, $0x40000000
+DATA vec_40000000<>+4(SB)/4, $0x40000000
+DATA vec_40000000<>+8(SB)/4, $0x40000000
+DATA vec_40000000<>+12(SB)/4, $0x40000000
+DATA vec_40000000<>+16(SB)/4, $0x40000000
+DATA vec_40000000<>+20(SB)/4, $0x40000000
+DATA vec_40000000<>+24(SB)/4, $0x40000000
+DATA vec_40000000<>+28(SB)/4, $0x40000000
+DATA vec_40000000<>+32(SB)/4, $0x40000000
+DATA vec_40000000<>+36(SB)/4, $0x40000000
+DATA vec_40000000<>+40(SB)/4, $0x40000000
+DATA vec_40000000<>+44(SB)/4, $0x40000000
+DATA vec_40000000<>+48(SB)/4, $0x40000000
+DATA vec_40000000<>+52(SB)/4, $0x40000000
+DATA vec_40000000<>+56(SB)/4, $0x40000000
+DATA vec_40000000<>+60(SB)/4, $0x40000000
+GLOBL vec_40000000<>(SB), RODATA|NOPTR, $64
+
+DATA vec_bbbaf0ea<>+0(SB)/4, $0xbbbaf0ea
+DATA vec_bbbaf0ea<>+4(SB)/4, $0xbbbaf0ea
+DATA vec_bbbaf0ea<>+8(SB)/4, $0xbbbaf0ea
+DATA vec_bbbaf0ea<>+12(SB)/4, $0xbbbaf0ea
+DATA vec_bbbaf0ea<>+16(SB)/4, $0xbbbaf0ea
+DATA vec_bbbaf0ea<>+20(SB)/4, $0xbbbaf0ea
+DATA vec_bbbaf0ea<>+24(SB)/4, $0xbbbaf0ea
+DATA vec_bbbaf0ea<>+28(SB)/4, $0xbbbaf0ea
+DATA vec_bbbaf0ea<>+32(SB)/4, $0xbbbaf0ea
+DATA vec_bbbaf0ea<>+36(SB)/4, $0xbbbaf0ea
+DATA vec_bbbaf0ea<>+40(SB)/4, $0xbbbaf0ea
+DATA vec_bbbaf0ea<>+44(SB)/4, $0xbbbaf0ea
+DATA vec_bbbaf0ea<>+48(SB)/4, $0xbbbaf0ea
+DATA vec_bbbaf0ea<>+52(SB)/4, $0xbbbaf0ea
+DATA vec_bbbaf0ea<>+56(SB)/4, $0xbbbaf0ea
+DATA vec_bbbaf0ea<>+60(SB)/4, $0xbbbaf0ea
+GLOBL vec_bbbaf0ea<>(SB), RODATA|NOPTR, $64
+
+DATA vec_3ca9134e<>+0(SB)/4, $0x3ca9134e
+DATA vec_3ca9134e<>+4(SB)/4, $0x3ca9134e
+DATA vec_3ca9134e<>+8(SB)/4, $0x3ca9134e
+DATA vec_3ca9134e<>+12(SB)/4, $0x3ca9134e
+DATA vec_3ca9134e<>+16(SB)/4, $0x3ca9134e
+DATA vec_3ca9134e<>+20(SB)/4, $0x3ca9134e
+DATA vec_3ca9134e<>+24(SB)/4, $0x3ca9134e
+DATA vec_3ca9134e<>+28(SB)/4, $0x3ca9134e
+DATA vec_3ca9134e<>+32(SB)/4, $0x3ca9134e
+DATA vec_3ca9134e<>+36(SB)/4, $0x3ca9134e
+DATA vec_3ca9134e<>+40(SB)/4, $0x3ca9134e
+DATA vec_3ca9134e<>+44(SB)/4, $0x3ca9134e
+DATA vec_3ca9134e<>+48(SB)/4, $0x3ca9134e
+DATA vec_3ca9134e<>+52(SB)/4, $0x3ca9134e
+DATA vec_3ca9134e<>+56(SB)/4, $0x3ca9134e
+DATA vec_3ca9134e<>+60(SB)/4, $0x3ca9134e
+GLOBL vec_3ca9134e<>(SB), RODATA|NOPTR, $64
+
+DATA vec_bd5c1e2d<>+0(SB)/4, $0xbd5c1e2d
+DATA vec_bd5c1e2d<>+4(SB)/4, $0xbd5c1e2d
+DATA vec_bd5c1e2d<>+8(SB)/4, $0xbd5c1e2d
+DATA vec_bd5c1e2d<>+12(SB)/4, $0xbd5c1e2d
+DATA vec_bd5c1e2d<>+16(SB)/4, $0xbd5c1e2d
+DATA vec_bd5c1e2d<>+20(SB)/4, $0xbd5c1e2d
+DATA vec_bd5c1e2d<>+24(SB)/4, $0xbd5c1e2d
+DATA vec_bd5c1e2d<>+28(SB)/4, $0xbd5c1e2d
+DATA vec_bd5c1e2d<>+32(SB)/4, $0xbd5c1e2d
+DATA vec_bd5c1e2d<>+36(SB)/4, $0xbd5c1e2d
+DATA vec_bd5c1e2d<>+40(SB)/4, $0xbd5c1e2d
+DATA vec_bd5c1e2d<>+44(SB)/4, $0xbd5c1e2d
+DATA vec_bd5c1e2d<>+48(SB)/4, $0xbd5c1e2d
+DATA vec_bd5c1e2d<>+52(SB)/4, $0xbd5c1e2d
+DATA vec_bd5c1e2d<>+56(SB)/4, $0xbd5c1e2d
+DATA vec_bd5c1e2d<>+60(SB)/4, $0xbd5c1e2d
+GLOBL vec_bd5c1e2d<>(SB), RODATA|NOPTR, $64
+
+DATA vec_3e088393<>+0(SB)/4, $0x3e088393
+DATA vec_3e088393<>+4(SB)/4, $0x3e088393
+DATA vec_3e088393<>+8(SB)/4, $0x3e088393
+DATA vec_3e088393<>+12(SB)/4, $0x3e088393
+DATA vec_3e088393<>+16(SB)/4, $0x3e088393
+DATA vec_3e088393<>+20(SB)/4, $0x3e088393
+DATA vec_3e088393<>+24(SB)/4, $0x3e088393
+DATA vec_3e088393<>+28(SB)/4, $0x3e088393
+DATA vec_3e088393<>+32(SB)/4, $0x3e088393
+DATA vec_3e088393<>+36(SB)/4, $0x3e088393
+DATA vec_3e088393<>+40(SB)/4, $0x3e088393
+DATA vec_3e088393<>+44(SB)/4, $0x3e088393
+DATA vec_3e088393<>+48(SB)/4, $0x3e088393
+DATA vec_3e088393<>+52(SB)/4, $0x3e088393
+DATA vec_3e088393<>+56(SB)/4, $0x3e088393
+DATA vec_3e088393<>+60(SB)/4, $0x3e088393
+GLOBL vec_3e088393<>(SB), RODATA|NOPTR, $64
+
+DATA vec_beaaaa99<>+0(SB)/4, $0xbeaaaa99
+DATA vec_beaaaa99<>+4(SB)/4, $0xbeaaaa99
+DATA vec_beaaaa99<>+8(SB)/4, $0xbeaaaa99
+DATA vec_beaaaa99<>+12(SB)/4, $0xbeaaaa99
+DATA vec_beaaaa99<>+16(SB)/4, $0xbeaaaa99
+DATA vec_beaaaa99<>+20(SB)/4, $0xbeaaaa99
+DATA vec_beaaaa99<>+24(SB)/4, $0xbeaaaa99
+DATA vec_beaaaa99<>+28(SB)/4, $0xbeaaaa99
+DATA vec_beaaaa99<>+32(SB)/4, $0xbeaaaa99
+DATA vec_beaaaa99<>+36(SB)/4, $0xbeaaaa99
+DATA vec_beaaaa99<>+40(SB)/4, $0xbeaaaa99
+DATA vec_beaaaa99<>+44(SB)/4, $0xbeaaaa99
+DATA vec_beaaaa99<>+48(SB)/4, $0xbeaaaa99
+DATA vec_beaaaa99<>+52(SB)/4, $0xbeaaaa99
+DATA vec_beaaaa99<>+56(SB)/4, $0xbeaaaa99
+DATA vec_beaaaa99<>+60(SB)/4, $0xbeaaaa99
+GLOBL vec_beaaaa99<>(SB), RODATA|NOPTR, $64
+
+DATA vec_3f200000<>+0(SB)/4, $0x3f200000
+DATA vec_3f200000<>+4(SB)/4, $0x3f200000
+DATA vec_3f200000<>+8(SB)/4, $0x3f200000
+DATA vec_3f200000<>+12(SB)/4, $0x3f200000
+DATA vec_3f200000<>+16(SB)/4, $0x3f200000
+DATA vec_3f200000<>+20(SB)/4, $0x3f200000
+DATA vec_3f200000<>+24(SB)/4, $0x3f200000
+DATA vec_3f200000<>+28(SB)/4, $0x3f200000
+DATA vec_3f200000<>+32(SB)/4, $0x3f200000
+DATA vec_3f200000<>+36(SB)/4, $0x3f200000
+DATA vec_3f200000<>+40(SB)/4, $0x3f200000
+DATA vec_3f200000<>+44(SB)/4, $0x3f200000
+DATA vec_3f200000<>+48(SB)/4, $0x3f200000
+DATA vec_3f200000<>+52(SB)/4, $0x3f200000
+DATA vec_3f200000<>+56(SB)/4, $0x3f200000
+DATA vec_3f200000<>+60(SB)/4, $0x3f200000
+GLOBL vec_3f200000<>(SB), RODATA|NOPTR, $64
+
+// func tanhGradAVX512(dx []float32, y []float32, dy []float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·tanhGradAVX512(SB), NOSPLIT, $0-72
+	MOVQ dx_base+0(FP), AX
+	MOVQ y_base+24(FP), CX
+	MOVQ dy_base+48(FP), DX
+	MOVQ dx_len+8(FP), BX
+	XORQ SI, SI
+	SUBQ $0x10, BX
+	JL   tail
+
+loop:
+	VMOVUPS      (CX)(SI*1), Z0
+	VMOVUPS      vec_3f800000<>+0(SB), Z1
+	VFNMADD231PS Z0, Z0, Z1
+	VMOVUPS      (DX)(SI*1), Z0
+	VMOVUPS      (AX)(SI*1), Z2
+	VFMADD231PS  Z0, Z1, Z2
+	VMOVUPS      Z2, (AX)(SI*1)
+	ADDQ         $0x40, SI
+	SUBQ         $0x10, BX
+	JGE          loop
+
+tail:
+	ADDQ         $0x10, BX
+	JZ           done
+	MOVQ         $-1, DI
+	BZHIQ        BX, DI, DI
+	KMOVW        DI, K1
+	VMOVUPS.Z    (CX)(SI*1), K1, Z0
+	VMOVUPS      vec_3f800000<>+0(SB), Z1
+	VFNMADD231PS Z0, Z0, Z1
+	VMOVUPS.Z    (DX)(SI*1), K1, Z0
+	VMOVUPS.Z    (AX)(SI*1), K1, Z2
+	VFMADD231PS  Z0, Z1, Z2
+	VMOVUPS      Z2, K1, (AX)(SI*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func reluAVX512(dst []float32, x []float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·reluAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	XORQ BX, BX
+	SUBQ $0x10, DX
+	JL   tail
+
+loop:
+	VMOVUPS (CX)(BX*1), Z0
+	VPXORD  Z1, Z1, Z1
+	VMAXPS  Z0, Z1, Z0
+	VMOVUPS Z0, (AX)(BX*1)
+	ADDQ    $0x40, BX
+	SUBQ    $0x10, DX
+	JGE     loop
+
+tail:
+	ADDQ      $0x10, DX
+	JZ        done
+	MOVQ      $-1, SI
+	BZHIQ     DX, SI, SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (CX)(BX*1), K1, Z0
+	VPXORD    Z2, Z2, Z2
+	VMAXPS    Z0, Z2, Z0
+	VMOVUPS   Z0, K1, (AX)(BX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func reluGradAVX512(dx []float32, y []float32, dy []float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·reluGradAVX512(SB), NOSPLIT, $0-72
+	MOVQ dx_base+0(FP), AX
+	MOVQ y_base+24(FP), CX
+	MOVQ dy_base+48(FP), DX
+	MOVQ dx_len+8(FP), BX
+	XORQ SI, SI
+	SUBQ $0x10, BX
+	JL   tail
+
+loop:
+	VMOVUPS (CX)(SI*1), Z0
+	VMOVUPS (DX)(SI*1), Z1
+	VMOVUPS (AX)(SI*1), Z2
+	VPXORD  Z3, Z3, Z3
+	VCMPPS  $0x1e, Z3, Z0, K1
+	VADDPS  Z1, Z2, K1, Z2
+	VMOVUPS Z2, (AX)(SI*1)
+	ADDQ    $0x40, SI
+	SUBQ    $0x10, BX
+	JGE     loop
+
+tail:
+	ADDQ      $0x10, BX
+	JZ        done
+	MOVQ      $-1, DI
+	BZHIQ     BX, DI, DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (CX)(SI*1), K1, Z0
+	VMOVUPS.Z (DX)(SI*1), K1, Z1
+	VMOVUPS.Z (AX)(SI*1), K1, Z2
+	VPXORD    Z4, Z4, Z4
+	VCMPPS    $0x1e, Z4, Z0, K2
+	VADDPS    Z1, Z2, K2, Z2
+	VMOVUPS   Z2, K1, (AX)(SI*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func normSquaresAVX512(x []float32, mean float32) (sum float32)
 // Requires: AVX, AVX512F, BMI2, SSE
 TEXT ·normSquaresAVX512(SB), NOSPLIT, $0-36
 	MOVQ         x_base+0(FP), AX
-	MOVQ         x_len+8(FP), CX
-	MOVSS        mean+24(FP), X0
-	VBROADCASTSS X0, Z0
+	VBROADCASTSS mean+24(FP), Z0
 	VPXORD       Z1, Z1, Z1
+	MOVQ         x_len+8(FP), CX
 	XORQ         DX, DX
+	SUBQ         $0x10, CX
+	JL           tail
 
 loop:
-	CMPQ        CX, $0x10
-	JL          tail
 	VMOVUPS     (AX)(DX*1), Z2
 	VSUBPS      Z0, Z2, Z2
 	VFMADD231PS Z2, Z2, Z1
 	ADDQ        $0x40, DX
 	SUBQ        $0x10, CX
-	JMP         loop
+	JGE         loop
 
 tail:
-	TESTQ       CX, CX
+	ADDQ        $0x10, CX
 	JZ          done
-	MOVL        $0x0000ffff, BX
-	MOVQ        $0x00000010, SI
-	SUBQ        CX, SI
-	SHRXL       SI, BX, BX
+	MOVQ        $-1, BX
+	BZHIQ       CX, BX, BX
 	KMOVW       BX, K1
 	VMOVUPS.Z   (AX)(DX*1), K1, Z2
 	VSUBPS      Z0, Z2, Z2
@@ -1367,27 +1999,25 @@ done:
 	VMOVHLPS      X0, X0, X1
 	VADDPS        X1, X0, X0
 	VMOVSHDUP     X0, X1
-	VADDSS        X1, X0, X0
-	MOVSS         X0, ret+32(FP)
+	VADDPS        X1, X0, X0
+	MOVSS         X0, sum+32(FP)
 	VZEROUPPER
 	RET
 
 // func normApplyAVX512(dst []float32, x []float32, w []float32, mean float32, rstd float32)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·normApplyAVX512(SB), NOSPLIT, $0-80
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	MOVQ         w_base+48(FP), DX
+	VBROADCASTSS mean+72(FP), Z0
+	VBROADCASTSS rstd+76(FP), Z1
 	MOVQ         dst_len+8(FP), BX
-	MOVSS        mean+72(FP), X0
-	VBROADCASTSS X0, Z0
-	MOVSS        rstd+76(FP), X1
-	VBROADCASTSS X1, Z1
 	XORQ         SI, SI
+	SUBQ         $0x10, BX
+	JL           tail
 
 loop:
-	CMPQ    BX, $0x10
-	JL      tail
 	VMOVUPS (CX)(SI*1), Z2
 	VSUBPS  Z0, Z2, Z2
 	VMULPS  Z1, Z2, Z2
@@ -1396,15 +2026,13 @@ loop:
 	VMOVUPS Z2, (AX)(SI*1)
 	ADDQ    $0x40, SI
 	SUBQ    $0x10, BX
-	JMP     loop
+	JGE     loop
 
 tail:
-	TESTQ     BX, BX
+	ADDQ      $0x10, BX
 	JZ        done
-	MOVL      $0x0000ffff, DI
-	MOVQ      $0x00000010, R8
-	SUBQ      BX, R8
-	SHRXL     R8, DI, DI
+	MOVQ      $-1, DI
+	BZHIQ     BX, DI, DI
 	KMOVW     DI, K1
 	VMOVUPS.Z (CX)(SI*1), K1, Z2
 	VSUBPS    Z0, Z2, Z2
@@ -1417,44 +2045,42 @@ done:
 	VZEROUPPER
 	RET
 
-// func normDotAVX512(w []float32, dy []float32, x []float32, mean float32) (ret float32)
+// func normDotAVX512(w []float32, dy []float32, x []float32, mean float32) (sum float32)
 // Requires: AVX, AVX512F, BMI2, SSE
 TEXT ·normDotAVX512(SB), NOSPLIT, $0-84
 	MOVQ         w_base+0(FP), AX
 	MOVQ         dy_base+24(FP), CX
 	MOVQ         x_base+48(FP), DX
-	MOVQ         w_len+8(FP), BX
-	MOVSS        mean+72(FP), X0
-	VBROADCASTSS X0, Z0
+	VBROADCASTSS mean+72(FP), Z0
 	VPXORD       Z1, Z1, Z1
+	MOVQ         w_len+8(FP), BX
 	XORQ         SI, SI
+	SUBQ         $0x10, BX
+	JL           tail
 
 loop:
-	CMPQ        BX, $0x10
-	JL          tail
 	VMOVUPS     (DX)(SI*1), Z2
 	VSUBPS      Z0, Z2, Z2
-	VMOVUPS     (CX)(SI*1), Z3
-	VMOVUPS     (AX)(SI*1), Z4
+	VMOVUPS     (AX)(SI*1), Z3
+	VMOVUPS     (CX)(SI*1), Z4
 	VMULPS      Z4, Z3, Z3
 	VFMADD231PS Z2, Z3, Z1
 	ADDQ        $0x40, SI
 	SUBQ        $0x10, BX
-	JMP         loop
+	JGE         loop
 
 tail:
-	TESTQ       BX, BX
+	ADDQ        $0x10, BX
 	JZ          done
-	MOVL        $0x0000ffff, DI
-	MOVQ        $0x00000010, R8
-	SUBQ        BX, R8
-	SHRXL       R8, DI, DI
+	MOVQ        $-1, DI
+	BZHIQ       BX, DI, DI
 	KMOVW       DI, K1
 	VMOVUPS.Z   (DX)(SI*1), K1, Z2
 	VSUBPS      Z0, Z2, Z2
-	VMOVUPS.Z   (CX)(SI*1), K1, Z0
-	VMOVUPS.Z   (AX)(SI*1), K1, Z3
+	VMOVUPS.Z   (AX)(SI*1), K1, Z0
+	VMOVUPS.Z   (CX)(SI*1), K1, Z3
 	VMULPS      Z3, Z0, Z0
+	VMOVAPS.Z   Z2, K1, Z2
 	VFMADD231PS Z2, Z0, Z1
 
 done:
@@ -1465,83 +2091,75 @@ done:
 	VMOVHLPS      X0, X0, X1
 	VADDPS        X1, X0, X0
 	VMOVSHDUP     X0, X1
-	VADDSS        X1, X0, X0
-	MOVSS         X0, ret+80(FP)
+	VADDPS        X1, X0, X0
+	MOVSS         X0, sum+80(FP)
 	VZEROUPPER
 	RET
 
 // func normGradXAVX512(dx []float32, x []float32, w []float32, dy []float32, mean float32, rstd float32, c1 float32, c2 float32)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·normGradXAVX512(SB), NOSPLIT, $0-112
 	MOVQ         dx_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	MOVQ         w_base+48(FP), DX
 	MOVQ         dy_base+72(FP), BX
+	VBROADCASTSS mean+96(FP), Z0
+	VBROADCASTSS rstd+100(FP), Z1
+	VBROADCASTSS c1+104(FP), Z2
+	VBROADCASTSS c2+108(FP), Z3
 	MOVQ         dx_len+8(FP), SI
-	MOVSS        mean+96(FP), X0
-	VBROADCASTSS X0, Z0
-	MOVSS        rstd+100(FP), X1
-	VBROADCASTSS X1, Z1
-	MOVSS        c1+104(FP), X2
-	VBROADCASTSS X2, Z2
-	MOVSS        c2+108(FP), X3
-	VBROADCASTSS X3, Z3
 	XORQ         DI, DI
+	SUBQ         $0x10, SI
+	JL           tail
 
 loop:
-	CMPQ         SI, $0x10
-	JL           tail
 	VMOVUPS      (CX)(DI*1), Z4
 	VSUBPS       Z0, Z4, Z4
-	VMOVUPS      (BX)(DI*1), Z5
-	VMOVUPS      (DX)(DI*1), Z6
-	VFMSUB213PS  Z2, Z6, Z5
+	VMOVUPS      (DX)(DI*1), Z5
+	VMOVUPS      (AX)(DI*1), Z6
+	VMOVUPS      (BX)(DI*1), Z7
+	VFMSUB213PS  Z2, Z7, Z5
 	VFNMADD231PS Z3, Z4, Z5
-	VMOVUPS      (AX)(DI*1), Z4
-	VFMADD231PS  Z1, Z5, Z4
-	VMOVUPS      Z4, (AX)(DI*1)
+	VFMADD231PS  Z1, Z5, Z6
+	VMOVUPS      Z6, (AX)(DI*1)
 	ADDQ         $0x40, DI
 	SUBQ         $0x10, SI
-	JMP          loop
+	JGE          loop
 
 tail:
-	TESTQ        SI, SI
+	ADDQ         $0x10, SI
 	JZ           done
-	MOVL         $0x0000ffff, R8
-	MOVQ         $0x00000010, R9
-	SUBQ         SI, R9
-	SHRXL        R9, R8, R8
+	MOVQ         $-1, R8
+	BZHIQ        SI, R8, R8
 	KMOVW        R8, K1
 	VMOVUPS.Z    (CX)(DI*1), K1, Z4
 	VSUBPS       Z0, Z4, Z4
-	VMOVUPS.Z    (BX)(DI*1), K1, Z0
-	VMOVUPS.Z    (DX)(DI*1), K1, Z5
-	VFMSUB213PS  Z2, Z5, Z0
+	VMOVUPS.Z    (DX)(DI*1), K1, Z0
+	VMOVUPS.Z    (AX)(DI*1), K1, Z5
+	VMOVUPS.Z    (BX)(DI*1), K1, Z6
+	VFMSUB213PS  Z2, Z6, Z0
 	VFNMADD231PS Z3, Z4, Z0
-	VMOVUPS.Z    (AX)(DI*1), K1, Z2
-	VFMADD231PS  Z1, Z0, Z2
-	VMOVUPS      Z2, K1, (AX)(DI*1)
+	VFMADD231PS  Z1, Z0, Z5
+	VMOVUPS      Z5, K1, (AX)(DI*1)
 
 done:
 	VZEROUPPER
 	RET
 
 // func normGradWAVX512(dw []float32, x []float32, dy []float32, mean float32, rstd float32)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·normGradWAVX512(SB), NOSPLIT, $0-80
 	MOVQ         dw_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	MOVQ         dy_base+48(FP), DX
+	VBROADCASTSS mean+72(FP), Z0
+	VBROADCASTSS rstd+76(FP), Z1
 	MOVQ         dw_len+8(FP), BX
-	MOVSS        mean+72(FP), X0
-	VBROADCASTSS X0, Z0
-	MOVSS        rstd+76(FP), X1
-	VBROADCASTSS X1, Z1
 	XORQ         SI, SI
+	SUBQ         $0x10, BX
+	JL           tail
 
 loop:
-	CMPQ        BX, $0x10
-	JL          tail
 	VMOVUPS     (CX)(SI*1), Z2
 	VSUBPS      Z0, Z2, Z2
 	VMOVUPS     (AX)(SI*1), Z3
@@ -1551,15 +2169,13 @@ loop:
 	VMOVUPS     Z3, (AX)(SI*1)
 	ADDQ        $0x40, SI
 	SUBQ        $0x10, BX
-	JMP         loop
+	JGE         loop
 
 tail:
-	TESTQ       BX, BX
+	ADDQ        $0x10, BX
 	JZ          done
-	MOVL        $0x0000ffff, DI
-	MOVQ        $0x00000010, R8
-	SUBQ        BX, R8
-	SHRXL       R8, DI, DI
+	MOVQ        $-1, DI
+	BZHIQ       BX, DI, DI
 	KMOVW       DI, K1
 	VMOVUPS.Z   (CX)(SI*1), K1, Z2
 	VSUBPS      Z0, Z2, Z2
@@ -1573,89 +2189,37 @@ done:
 	VZEROUPPER
 	RET
 
-// func maxAVX512(a []float32) (ret float32)
-// Requires: AVX, AVX512F, BMI2, SSE
-TEXT ·maxAVX512(SB), NOSPLIT, $0-28
-	MOVQ         a_base+0(FP), AX
-	MOVQ         a_len+8(FP), CX
-	VPXORD       Z0, Z0, Z0
-	VBROADCASTSS (AX), Z0
-	XORQ         DX, DX
-
-loop:
-	CMPQ    CX, $0x10
-	JL      tail
-	VMOVUPS (AX)(DX*1), Z1
-	VMAXPS  Z1, Z0, Z0
-	ADDQ    $0x40, DX
-	SUBQ    $0x10, CX
-	JMP     loop
-
-tail:
-	TESTQ        CX, CX
-	JZ           done
-	MOVL         $0x0000ffff, BX
-	MOVQ         $0x00000010, SI
-	SUBQ         CX, SI
-	SHRXL        SI, BX, BX
-	KMOVW        BX, K1
-	VMOVUPS.Z    (AX)(DX*1), K1, Z1
-	VBROADCASTSS (AX), Z2
-	VMOVAPS      Z1, K1, Z2
-	VMAXPS       Z2, Z0, Z0
-
-done:
-	VEXTRACTF64X4 $0x01, Z0, Y1
-	VMAXPS        Y1, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X1
-	VMAXPS        X1, X0, X0
-	VMOVHLPS      X0, X0, X1
-	VMAXPS        X1, X0, X0
-	VMOVSHDUP     X0, X1
-	VMAXSS        X1, X0, X0
-	MOVSS         X0, ret+24(FP)
-	VZEROUPPER
-	RET
-
 // func adamWAVX512(p []float32, g []float32, m []float32, v []float32, keep float32, scale float32, b1 float32, b2 float32, c2 float32, root float32, eps float32, step float32)
-// Requires: AVX, AVX512F, BMI2, SSE
+// Requires: AVX, AVX512F, BMI2
 TEXT ·adamWAVX512(SB), NOSPLIT, $0-128
 	MOVQ         p_base+0(FP), AX
 	MOVQ         g_base+24(FP), CX
 	MOVQ         m_base+48(FP), DX
 	MOVQ         v_base+72(FP), BX
+	VBROADCASTSS keep+96(FP), Z0
+	VBROADCASTSS scale+100(FP), Z1
+	VBROADCASTSS b1+104(FP), Z2
+	VBROADCASTSS b2+108(FP), Z3
+	VBROADCASTSS c2+112(FP), Z4
+	VBROADCASTSS root+116(FP), Z5
+	VBROADCASTSS eps+120(FP), Z6
+	VBROADCASTSS step+124(FP), Z7
 	MOVQ         p_len+8(FP), SI
-	MOVSS        keep+96(FP), X0
-	VBROADCASTSS X0, Z0
-	MOVSS        scale+100(FP), X1
-	VBROADCASTSS X1, Z1
-	MOVSS        b1+104(FP), X2
-	VBROADCASTSS X2, Z2
-	MOVSS        b2+108(FP), X3
-	VBROADCASTSS X3, Z3
-	MOVSS        c2+112(FP), X4
-	VBROADCASTSS X4, Z4
-	MOVSS        root+116(FP), X5
-	VBROADCASTSS X5, Z5
-	MOVSS        eps+120(FP), X6
-	VBROADCASTSS X6, Z6
-	MOVSS        step+124(FP), X7
-	VBROADCASTSS X7, Z7
 	XORQ         DI, DI
+	SUBQ         $0x10, SI
+	JL           tail
 
 loop:
-	CMPQ         SI, $0x10
-	JL           tail
 	VMOVUPS      (CX)(DI*1), Z8
-	VMULPS       Z1, Z8, Z8
 	VMOVUPS      (DX)(DI*1), Z9
+	VMULPS       Z1, Z8, Z8
 	VSUBPS       Z9, Z8, Z10
 	VFMADD231PS  Z2, Z10, Z9
 	VMOVUPS      Z9, (DX)(DI*1)
-	VMULPS       Z4, Z8, Z10
 	VMOVUPS      (BX)(DI*1), Z11
 	VMULPS       Z3, Z11, Z11
-	VFMADD231PS  Z10, Z8, Z11
+	VMULPS       Z4, Z8, Z10
+	VFMADD231PS  Z8, Z10, Z11
 	VMOVUPS      Z11, (BX)(DI*1)
 	VSQRTPS      Z11, Z11
 	VDIVPS       Z5, Z11, Z11
@@ -1667,246 +2231,100 @@ loop:
 	VMOVUPS      Z8, (AX)(DI*1)
 	ADDQ         $0x40, DI
 	SUBQ         $0x10, SI
-	JMP          loop
+	JGE          loop
 
 tail:
-	TESTQ        SI, SI
+	ADDQ         $0x10, SI
 	JZ           done
-	MOVL         $0x0000ffff, R8
-	MOVQ         $0x00000010, R9
-	SUBQ         SI, R9
-	SHRXL        R9, R8, R8
+	MOVQ         $-1, R8
+	BZHIQ        SI, R8, R8
 	KMOVW        R8, K1
 	VMOVUPS.Z    (CX)(DI*1), K1, Z8
+	VMOVUPS.Z    (DX)(DI*1), K1, Z9
 	VMULPS       Z1, Z8, Z8
-	VMOVUPS.Z    (DX)(DI*1), K1, Z1
-	VSUBPS       Z1, Z8, Z9
-	VFMADD231PS  Z2, Z9, Z1
-	VMOVUPS      Z1, K1, (DX)(DI*1)
-	VMULPS       Z4, Z8, Z9
+	VSUBPS       Z9, Z8, Z1
+	VFMADD231PS  Z2, Z1, Z9
+	VMOVUPS      Z9, K1, (DX)(DI*1)
 	VMOVUPS.Z    (BX)(DI*1), K1, Z2
 	VMULPS       Z3, Z2, Z2
-	VFMADD231PS  Z9, Z8, Z2
+	VMULPS       Z4, Z8, Z1
+	VFMADD231PS  Z8, Z1, Z2
 	VMOVUPS      Z2, K1, (BX)(DI*1)
 	VSQRTPS      Z2, Z2
 	VDIVPS       Z5, Z2, Z2
 	VADDPS       Z6, Z2, Z2
-	VDIVPS       Z2, Z1, Z1
-	VMOVUPS.Z    (AX)(DI*1), K1, Z2
-	VMULPS       Z0, Z2, Z2
-	VFNMADD231PS Z7, Z1, Z2
-	VMOVUPS      Z2, K1, (AX)(DI*1)
+	VDIVPS       Z2, Z9, Z9
+	VMOVUPS.Z    (AX)(DI*1), K1, Z1
+	VMULPS       Z0, Z1, Z1
+	VFNMADD231PS Z7, Z9, Z1
+	VMOVUPS      Z1, K1, (AX)(DI*1)
 
 done:
 	VZEROUPPER
 	RET
 
-// func sumSquaresAVX512(a []float32) float64
-// Requires: AVX, AVX512F, SSE2
-TEXT ·sumSquaresAVX512(SB), NOSPLIT, $0-32
-	MOVQ   a_base+0(FP), AX
-	MOVQ   a_len+8(FP), CX
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
+// func ropeAVX512(x []float32, cos []float32, sin []float32, heads int, headDim int, sign float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·ropeAVX512(SB), NOSPLIT, $0-92
+	MOVQ         x_base+0(FP), AX
+	MOVQ         cos_base+24(FP), CX
+	MOVQ         sin_base+48(FP), DX
+	VBROADCASTSS sign+88(FP), Z0
+	MOVQ         heads+72(FP), BX
+	MOVQ         headDim+80(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         cos_len+32(FP), DI
+	LEAQ         (AX)(DI*4), R8
+	TESTQ        BX, BX
+	JZ           end
+
+head:
+	MOVQ DI, R9
+	XORQ R10, R10
+	SUBQ $0x10, R9
+	JL   tail
 
 loop:
-	CMPQ        CX, $0x10
-	JL          tail
-	VCVTPS2PD   (AX), Z2
-	VFMADD231PD Z2, Z2, Z0
-	VCVTPS2PD   32(AX), Z2
-	VFMADD231PD Z2, Z2, Z1
-	ADDQ        $0x40, AX
-	SUBQ        $0x10, CX
-	JMP         loop
+	VMOVUPS      (AX)(R10*1), Z1
+	VMOVUPS      (R8)(R10*1), Z2
+	VMOVUPS      (CX)(R10*1), Z3
+	VMOVUPS      (DX)(R10*1), Z4
+	VMULPS       Z0, Z4, Z4
+	VMULPS       Z3, Z1, Z5
+	VFNMADD231PS Z4, Z2, Z5
+	VMULPS       Z3, Z2, Z2
+	VFMADD231PS  Z4, Z1, Z2
+	VMOVUPS      Z5, (AX)(R10*1)
+	VMOVUPS      Z2, (R8)(R10*1)
+	ADDQ         $0x40, R10
+	SUBQ         $0x10, R9
+	JGE          loop
 
 tail:
-	TESTQ        CX, CX
+	ADDQ         $0x10, R9
 	JZ           done
-	VXORPS       X2, X2, X2
-	VCVTSS2SD    (AX), X2, X2
-	VMULSD       X2, X2, X2
-	MOVL         $0x00000001, DX
-	KMOVW        DX, K1
-	VBROADCASTSD X2, Z2
-	VADDPD       Z2, Z0, K1, Z0
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X2, X2, X2
-	VCVTSS2SD    (AX), X2, X2
-	VMULSD       X2, X2, X2
-	MOVL         $0x00000002, DX
-	KMOVW        DX, K1
-	VBROADCASTSD X2, Z2
-	VADDPD       Z2, Z0, K1, Z0
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X2, X2, X2
-	VCVTSS2SD    (AX), X2, X2
-	VMULSD       X2, X2, X2
-	MOVL         $0x00000004, DX
-	KMOVW        DX, K1
-	VBROADCASTSD X2, Z2
-	VADDPD       Z2, Z0, K1, Z0
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X2, X2, X2
-	VCVTSS2SD    (AX), X2, X2
-	VMULSD       X2, X2, X2
-	MOVL         $0x00000008, DX
-	KMOVW        DX, K1
-	VBROADCASTSD X2, Z2
-	VADDPD       Z2, Z0, K1, Z0
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X2, X2, X2
-	VCVTSS2SD    (AX), X2, X2
-	VMULSD       X2, X2, X2
-	MOVL         $0x00000010, DX
-	KMOVW        DX, K1
-	VBROADCASTSD X2, Z2
-	VADDPD       Z2, Z0, K1, Z0
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X2, X2, X2
-	VCVTSS2SD    (AX), X2, X2
-	VMULSD       X2, X2, X2
-	MOVL         $0x00000020, DX
-	KMOVW        DX, K1
-	VBROADCASTSD X2, Z2
-	VADDPD       Z2, Z0, K1, Z0
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X2, X2, X2
-	VCVTSS2SD    (AX), X2, X2
-	VMULSD       X2, X2, X2
-	MOVL         $0x00000040, DX
-	KMOVW        DX, K1
-	VBROADCASTSD X2, Z2
-	VADDPD       Z2, Z0, K1, Z0
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X2, X2, X2
-	VCVTSS2SD    (AX), X2, X2
-	VMULSD       X2, X2, X2
-	MOVL         $0x00000080, DX
-	KMOVW        DX, K1
-	VBROADCASTSD X2, Z2
-	VADDPD       Z2, Z0, K1, Z0
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X2, X2, X2
-	VCVTSS2SD    (AX), X2, X2
-	VMULSD       X2, X2, X2
-	MOVL         $0x00000001, DX
-	KMOVW        DX, K1
-	VBROADCASTSD X2, Z2
-	VADDPD       Z2, Z1, K1, Z1
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X2, X2, X2
-	VCVTSS2SD    (AX), X2, X2
-	VMULSD       X2, X2, X2
-	MOVL         $0x00000002, DX
-	KMOVW        DX, K1
-	VBROADCASTSD X2, Z2
-	VADDPD       Z2, Z1, K1, Z1
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X2, X2, X2
-	VCVTSS2SD    (AX), X2, X2
-	VMULSD       X2, X2, X2
-	MOVL         $0x00000004, DX
-	KMOVW        DX, K1
-	VBROADCASTSD X2, Z2
-	VADDPD       Z2, Z1, K1, Z1
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X2, X2, X2
-	VCVTSS2SD    (AX), X2, X2
-	VMULSD       X2, X2, X2
-	MOVL         $0x00000008, DX
-	KMOVW        DX, K1
-	VBROADCASTSD X2, Z2
-	VADDPD       Z2, Z1, K1, Z1
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X2, X2, X2
-	VCVTSS2SD    (AX), X2, X2
-	VMULSD       X2, X2, X2
-	MOVL         $0x00000010, DX
-	KMOVW        DX, K1
-	VBROADCASTSD X2, Z2
-	VADDPD       Z2, Z1, K1, Z1
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X2, X2, X2
-	VCVTSS2SD    (AX), X2, X2
-	VMULSD       X2, X2, X2
-	MOVL         $0x00000020, DX
-	KMOVW        DX, K1
-	VBROADCASTSD X2, Z2
-	VADDPD       Z2, Z1, K1, Z1
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X2, X2, X2
-	VCVTSS2SD    (AX), X2, X2
-	VMULSD       X2, X2, X2
-	MOVL         $0x00000040, DX
-	KMOVW        DX, K1
-	VBROADCASTSD X2, Z2
-	VADDPD       Z2, Z1, K1, Z1
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X2, X2, X2
-	VCVTSS2SD    (AX), X2, X2
-	VMULSD       X2, X2, X2
-	MOVL         $0x00000080, DX
-	KMOVW        DX, K1
-	VBROADCASTSD X2, Z2
-	VADDPD       Z2, Z1, K1, Z1
-	ADDQ         $0x04, AX
-	DECQ         CX
+	MOVQ         $-1, R11
+	BZHIQ        R9, R11, R11
+	KMOVW        R11, K1
+	VMOVUPS.Z    (AX)(R10*1), K1, Z1
+	VMOVUPS.Z    (R8)(R10*1), K1, Z2
+	VMOVUPS.Z    (CX)(R10*1), K1, Z3
+	VMOVUPS.Z    (DX)(R10*1), K1, Z4
+	VMULPS       Z0, Z4, Z4
+	VMULPS       Z3, Z1, Z5
+	VFNMADD231PS Z4, Z2, Z5
+	VMULPS       Z3, Z2, Z2
+	VFMADD231PS  Z4, Z1, Z2
+	VMOVUPS      Z5, K1, (AX)(R10*1)
+	VMOVUPS      Z2, K1, (R8)(R10*1)
 
 done:
-	VADDPD        Z1, Z0, Z0
-	VEXTRACTF64X4 $0x01, Z0, Y1
-	VADDPD        Y1, Y0, Y0
-	VEXTRACTF128  $0x01, Y0, X1
-	VADDPD        X1, X0, X0
-	VPERMILPD     $0x01, X0, X1
-	VADDSD        X1, X0, X0
-	MOVSD         X0, ret+24(FP)
+	ADDQ SI, AX
+	ADDQ SI, R8
+	DECQ BX
+	JNZ  head
+
+end:
 	VZEROUPPER
 	RET
 
@@ -1918,10 +2336,10 @@ TEXT ·addAVX2(SB), NOSPLIT, $0-72
 	MOVQ b_base+48(FP), DX
 	MOVQ dst_len+8(FP), BX
 	XORQ SI, SI
+	SUBQ $0x10, BX
+	JL   tail
 
 loop:
-	CMPQ    BX, $0x10
-	JL      tail
 	VMOVUPS (CX)(SI*1), Y0
 	VMOVUPS (DX)(SI*1), Y1
 	VADDPS  Y1, Y0, Y0
@@ -1932,19 +2350,19 @@ loop:
 	VMOVUPS Y0, 32(AX)(SI*1)
 	ADDQ    $0x40, SI
 	SUBQ    $0x10, BX
-	JMP     loop
+	JGE     loop
 
 tail:
-	TESTQ        BX, BX
+	ADDQ         $0x10, BX
 	JZ           done
 	VMOVD        BX, X0
 	VPBROADCASTD X0, Y0
-	VPCMPGTD     iota16<>+0(SB), Y0, Y1
+	VPCMPGTD     vec_iota<>+0(SB), Y0, Y1
+	VPCMPGTD     vec_iota<>+32(SB), Y0, Y0
 	VMASKMOVPS   (CX)(SI*1), Y1, Y2
 	VMASKMOVPS   (DX)(SI*1), Y1, Y3
 	VADDPS       Y3, Y2, Y2
 	VMASKMOVPS   Y2, Y1, (AX)(SI*1)
-	VPCMPGTD     iota16<>+32(SB), Y0, Y0
 	VMASKMOVPS   32(CX)(SI*1), Y0, Y1
 	VMASKMOVPS   32(DX)(SI*1), Y0, Y2
 	VADDPS       Y2, Y1, Y1
@@ -1954,6 +2372,40 @@ done:
 	VZEROUPPER
 	RET
 
+DATA vec_iota<>+0(SB)/4, $0x00000000
+DATA vec_iota<>+4(SB)/4, $0x00000001
+DATA vec_iota<>+8(SB)/4, $0x00000002
+DATA vec_iota<>+12(SB)/4, $0x00000003
+DATA vec_iota<>+16(SB)/4, $0x00000004
+DATA vec_iota<>+20(SB)/4, $0x00000005
+DATA vec_iota<>+24(SB)/4, $0x00000006
+DATA vec_iota<>+28(SB)/4, $0x00000007
+DATA vec_iota<>+32(SB)/4, $0x00000008
+DATA vec_iota<>+36(SB)/4, $0x00000009
+DATA vec_iota<>+40(SB)/4, $0x0000000a
+DATA vec_iota<>+44(SB)/4, $0x0000000b
+DATA vec_iota<>+48(SB)/4, $0x0000000c
+DATA vec_iota<>+52(SB)/4, $0x0000000d
+DATA vec_iota<>+56(SB)/4, $0x0000000e
+DATA vec_iota<>+60(SB)/4, $0x0000000f
+DATA vec_iota<>+64(SB)/4, $0x00000010
+DATA vec_iota<>+68(SB)/4, $0x00000011
+DATA vec_iota<>+72(SB)/4, $0x00000012
+DATA vec_iota<>+76(SB)/4, $0x00000013
+DATA vec_iota<>+80(SB)/4, $0x00000014
+DATA vec_iota<>+84(SB)/4, $0x00000015
+DATA vec_iota<>+88(SB)/4, $0x00000016
+DATA vec_iota<>+92(SB)/4, $0x00000017
+DATA vec_iota<>+96(SB)/4, $0x00000018
+DATA vec_iota<>+100(SB)/4, $0x00000019
+DATA vec_iota<>+104(SB)/4, $0x0000001a
+DATA vec_iota<>+108(SB)/4, $0x0000001b
+DATA vec_iota<>+112(SB)/4, $0x0000001c
+DATA vec_iota<>+116(SB)/4, $0x0000001d
+DATA vec_iota<>+120(SB)/4, $0x0000001e
+DATA vec_iota<>+124(SB)/4, $0x0000001f
+GLOBL vec_iota<>(SB), RODATA|NOPTR, $128
+
 // func mulAVX2(dst []float32, a []float32, b []float32)
 // Requires: AVX, AVX2
 TEXT ·mulAVX2(SB), NOSPLIT, $0-72
@@ -1962,10 +2414,10 @@ TEXT ·mulAVX2(SB), NOSPLIT, $0-72
 	MOVQ b_base+48(FP), DX
 	MOVQ dst_len+8(FP), BX
 	XORQ SI, SI
+	SUBQ $0x10, BX
+	JL   tail
 
 loop:
-	CMPQ    BX, $0x10
-	JL      tail
 	VMOVUPS (CX)(SI*1), Y0
 	VMOVUPS (DX)(SI*1), Y1
 	VMULPS  Y1, Y0, Y0
@@ -1976,19 +2428,19 @@ loop:
 	VMOVUPS Y0, 32(AX)(SI*1)
 	ADDQ    $0x40, SI
 	SUBQ    $0x10, BX
-	JMP     loop
+	JGE     loop
 
 tail:
-	TESTQ        BX, BX
+	ADDQ         $0x10, BX
 	JZ           done
 	VMOVD        BX, X0
 	VPBROADCASTD X0, Y0
-	VPCMPGTD     iota16<>+0(SB), Y0, Y1
+	VPCMPGTD     vec_iota<>+0(SB), Y0, Y1
+	VPCMPGTD     vec_iota<>+32(SB), Y0, Y0
 	VMASKMOVPS   (CX)(SI*1), Y1, Y2
 	VMASKMOVPS   (DX)(SI*1), Y1, Y3
 	VMULPS       Y3, Y2, Y2
 	VMASKMOVPS   Y2, Y1, (AX)(SI*1)
-	VPCMPGTD     iota16<>+32(SB), Y0, Y0
 	VMASKMOVPS   32(CX)(SI*1), Y0, Y1
 	VMASKMOVPS   32(DX)(SI*1), Y0, Y2
 	VMULPS       Y2, Y1, Y1
@@ -2006,41 +2458,41 @@ TEXT ·mulAddToAVX2(SB), NOSPLIT, $0-72
 	MOVQ b_base+48(FP), DX
 	MOVQ dst_len+8(FP), BX
 	XORQ SI, SI
+	SUBQ $0x10, BX
+	JL   tail
 
 loop:
-	CMPQ        BX, $0x10
-	JL          tail
-	VMOVUPS     (CX)(SI*1), Y0
+	VMOVUPS     (AX)(SI*1), Y0
 	VMOVUPS     (DX)(SI*1), Y1
-	VMOVUPS     (AX)(SI*1), Y2
-	VFMADD231PS Y1, Y0, Y2
-	VMOVUPS     Y2, (AX)(SI*1)
-	VMOVUPS     32(CX)(SI*1), Y0
+	VMOVUPS     (CX)(SI*1), Y2
+	VFMADD231PS Y1, Y2, Y0
+	VMOVUPS     Y0, (AX)(SI*1)
+	VMOVUPS     32(AX)(SI*1), Y0
 	VMOVUPS     32(DX)(SI*1), Y1
-	VMOVUPS     32(AX)(SI*1), Y2
-	VFMADD231PS Y1, Y0, Y2
-	VMOVUPS     Y2, 32(AX)(SI*1)
+	VMOVUPS     32(CX)(SI*1), Y2
+	VFMADD231PS Y1, Y2, Y0
+	VMOVUPS     Y0, 32(AX)(SI*1)
 	ADDQ        $0x40, SI
 	SUBQ        $0x10, BX
-	JMP         loop
+	JGE         loop
 
 tail:
-	TESTQ        BX, BX
+	ADDQ         $0x10, BX
 	JZ           done
 	VMOVD        BX, X0
 	VPBROADCASTD X0, Y0
-	VPCMPGTD     iota16<>+0(SB), Y0, Y1
-	VMASKMOVPS   (CX)(SI*1), Y1, Y2
+	VPCMPGTD     vec_iota<>+0(SB), Y0, Y1
+	VPCMPGTD     vec_iota<>+32(SB), Y0, Y0
+	VMASKMOVPS   (AX)(SI*1), Y1, Y2
 	VMASKMOVPS   (DX)(SI*1), Y1, Y3
-	VMASKMOVPS   (AX)(SI*1), Y1, Y4
-	VFMADD231PS  Y3, Y2, Y4
-	VMASKMOVPS   Y4, Y1, (AX)(SI*1)
-	VPCMPGTD     iota16<>+32(SB), Y0, Y0
-	VMASKMOVPS   32(CX)(SI*1), Y0, Y1
+	VMASKMOVPS   (CX)(SI*1), Y1, Y4
+	VFMADD231PS  Y3, Y4, Y2
+	VMASKMOVPS   Y2, Y1, (AX)(SI*1)
+	VMASKMOVPS   32(AX)(SI*1), Y0, Y1
 	VMASKMOVPS   32(DX)(SI*1), Y0, Y2
-	VMASKMOVPS   32(AX)(SI*1), Y0, Y3
-	VFMADD231PS  Y2, Y1, Y3
-	VMASKMOVPS   Y3, Y0, 32(AX)(SI*1)
+	VMASKMOVPS   32(CX)(SI*1), Y0, Y3
+	VFMADD231PS  Y2, Y3, Y1
+	VMASKMOVPS   Y1, Y0, 32(AX)(SI*1)
 
 done:
 	VZEROUPPER
@@ -2053,55 +2505,54 @@ TEXT ·addToAVX2(SB), NOSPLIT, $0-48
 	MOVQ a_base+24(FP), CX
 	MOVQ dst_len+8(FP), DX
 	XORQ BX, BX
+	SUBQ $0x10, DX
+	JL   tail
 
 loop:
-	CMPQ    DX, $0x10
-	JL      tail
-	VMOVUPS (CX)(BX*1), Y0
-	VMOVUPS (AX)(BX*1), Y1
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, (AX)(BX*1)
-	VMOVUPS 32(CX)(BX*1), Y0
-	VMOVUPS 32(AX)(BX*1), Y1
-	VADDPS  Y0, Y1, Y1
-	VMOVUPS Y1, 32(AX)(BX*1)
+	VMOVUPS (AX)(BX*1), Y0
+	VMOVUPS (CX)(BX*1), Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, (AX)(BX*1)
+	VMOVUPS 32(AX)(BX*1), Y0
+	VMOVUPS 32(CX)(BX*1), Y1
+	VADDPS  Y1, Y0, Y0
+	VMOVUPS Y0, 32(AX)(BX*1)
 	ADDQ    $0x40, BX
 	SUBQ    $0x10, DX
-	JMP     loop
+	JGE     loop
 
 tail:
-	TESTQ        DX, DX
+	ADDQ         $0x10, DX
 	JZ           done
 	VMOVD        DX, X0
 	VPBROADCASTD X0, Y0
-	VPCMPGTD     iota16<>+0(SB), Y0, Y1
-	VMASKMOVPS   (CX)(BX*1), Y1, Y2
-	VMASKMOVPS   (AX)(BX*1), Y1, Y3
-	VADDPS       Y2, Y3, Y3
-	VMASKMOVPS   Y3, Y1, (AX)(BX*1)
-	VPCMPGTD     iota16<>+32(SB), Y0, Y0
-	VMASKMOVPS   32(CX)(BX*1), Y0, Y1
-	VMASKMOVPS   32(AX)(BX*1), Y0, Y2
-	VADDPS       Y1, Y2, Y2
-	VMASKMOVPS   Y2, Y0, 32(AX)(BX*1)
+	VPCMPGTD     vec_iota<>+0(SB), Y0, Y1
+	VPCMPGTD     vec_iota<>+32(SB), Y0, Y0
+	VMASKMOVPS   (AX)(BX*1), Y1, Y2
+	VMASKMOVPS   (CX)(BX*1), Y1, Y3
+	VADDPS       Y3, Y2, Y2
+	VMASKMOVPS   Y2, Y1, (AX)(BX*1)
+	VMASKMOVPS   32(AX)(BX*1), Y0, Y1
+	VMASKMOVPS   32(CX)(BX*1), Y0, Y2
+	VADDPS       Y2, Y1, Y1
+	VMASKMOVPS   Y1, Y0, 32(AX)(BX*1)
 
 done:
 	VZEROUPPER
 	RET
 
 // func scaleAVX2(dst []float32, a []float32, s float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX, AVX2
 TEXT ·scaleAVX2(SB), NOSPLIT, $0-52
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         a_base+24(FP), CX
+	VBROADCASTSS s+48(FP), Y0
 	MOVQ         dst_len+8(FP), DX
-	MOVSS        s+48(FP), X0
-	VBROADCASTSS X0, Y0
 	XORQ         BX, BX
+	SUBQ         $0x10, DX
+	JL           tail
 
 loop:
-	CMPQ    DX, $0x10
-	JL      tail
 	VMOVUPS (CX)(BX*1), Y1
 	VMULPS  Y0, Y1, Y1
 	VMOVUPS Y1, (AX)(BX*1)
@@ -2110,18 +2561,18 @@ loop:
 	VMOVUPS Y1, 32(AX)(BX*1)
 	ADDQ    $0x40, BX
 	SUBQ    $0x10, DX
-	JMP     loop
+	JGE     loop
 
 tail:
-	TESTQ        DX, DX
+	ADDQ         $0x10, DX
 	JZ           done
 	VMOVD        DX, X1
 	VPBROADCASTD X1, Y1
-	VPCMPGTD     iota16<>+0(SB), Y1, Y2
+	VPCMPGTD     vec_iota<>+0(SB), Y1, Y2
+	VPCMPGTD     vec_iota<>+32(SB), Y1, Y1
 	VMASKMOVPS   (CX)(BX*1), Y2, Y3
 	VMULPS       Y0, Y3, Y3
 	VMASKMOVPS   Y3, Y2, (AX)(BX*1)
-	VPCMPGTD     iota16<>+32(SB), Y1, Y1
 	VMASKMOVPS   32(CX)(BX*1), Y1, Y2
 	VMULPS       Y0, Y2, Y2
 	VMASKMOVPS   Y2, Y1, 32(AX)(BX*1)
@@ -2130,64 +2581,18 @@ done:
 	VZEROUPPER
 	RET
 
-// func axpyAVX2(dst []float32, a []float32, s float32)
-// Requires: AVX, AVX2, FMA3, SSE
-TEXT ·axpyAVX2(SB), NOSPLIT, $0-52
-	MOVQ         dst_base+0(FP), AX
-	MOVQ         a_base+24(FP), CX
-	MOVQ         dst_len+8(FP), DX
-	MOVSS        s+48(FP), X0
-	VBROADCASTSS X0, Y0
-	XORQ         BX, BX
-
-loop:
-	CMPQ        DX, $0x10
-	JL          tail
-	VMOVUPS     (CX)(BX*1), Y1
-	VMOVUPS     (AX)(BX*1), Y2
-	VFMADD231PS Y0, Y1, Y2
-	VMOVUPS     Y2, (AX)(BX*1)
-	VMOVUPS     32(CX)(BX*1), Y1
-	VMOVUPS     32(AX)(BX*1), Y2
-	VFMADD231PS Y0, Y1, Y2
-	VMOVUPS     Y2, 32(AX)(BX*1)
-	ADDQ        $0x40, BX
-	SUBQ        $0x10, DX
-	JMP         loop
-
-tail:
-	TESTQ        DX, DX
-	JZ           done
-	VMOVD        DX, X1
-	VPBROADCASTD X1, Y1
-	VPCMPGTD     iota16<>+0(SB), Y1, Y2
-	VMASKMOVPS   (CX)(BX*1), Y2, Y3
-	VMASKMOVPS   (AX)(BX*1), Y2, Y4
-	VFMADD231PS  Y0, Y3, Y4
-	VMASKMOVPS   Y4, Y2, (AX)(BX*1)
-	VPCMPGTD     iota16<>+32(SB), Y1, Y1
-	VMASKMOVPS   32(CX)(BX*1), Y1, Y2
-	VMASKMOVPS   32(AX)(BX*1), Y1, Y3
-	VFMADD231PS  Y0, Y2, Y3
-	VMASKMOVPS   Y3, Y1, 32(AX)(BX*1)
-
-done:
-	VZEROUPPER
-	RET
-
 // func divAVX2(dst []float32, a []float32, s float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX, AVX2
 TEXT ·divAVX2(SB), NOSPLIT, $0-52
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         a_base+24(FP), CX
+	VBROADCASTSS s+48(FP), Y0
 	MOVQ         dst_len+8(FP), DX
-	MOVSS        s+48(FP), X0
-	VBROADCASTSS X0, Y0
 	XORQ         BX, BX
+	SUBQ         $0x10, DX
+	JL           tail
 
 loop:
-	CMPQ    DX, $0x10
-	JL      tail
 	VMOVUPS (CX)(BX*1), Y1
 	VDIVPS  Y0, Y1, Y1
 	VMOVUPS Y1, (AX)(BX*1)
@@ -2196,18 +2601,18 @@ loop:
 	VMOVUPS Y1, 32(AX)(BX*1)
 	ADDQ    $0x40, BX
 	SUBQ    $0x10, DX
-	JMP     loop
+	JGE     loop
 
 tail:
-	TESTQ        DX, DX
+	ADDQ         $0x10, DX
 	JZ           done
 	VMOVD        DX, X1
 	VPBROADCASTD X1, Y1
-	VPCMPGTD     iota16<>+0(SB), Y1, Y2
+	VPCMPGTD     vec_iota<>+0(SB), Y1, Y2
+	VPCMPGTD     vec_iota<>+32(SB), Y1, Y1
 	VMASKMOVPS   (CX)(BX*1), Y2, Y3
 	VDIVPS       Y0, Y3, Y3
 	VMASKMOVPS   Y3, Y2, (AX)(BX*1)
-	VPCMPGTD     iota16<>+32(SB), Y1, Y1
 	VMASKMOVPS   32(CX)(BX*1), Y1, Y2
 	VDIVPS       Y0, Y2, Y2
 	VMASKMOVPS   Y2, Y1, 32(AX)(BX*1)
@@ -2216,111 +2621,86 @@ done:
 	VZEROUPPER
 	RET
 
-// func ropeAVX2(x1 []float32, x2 []float32, cos []float32, sin []float32)
+// func axpyAVX2(dst []float32, a []float32, s float32)
 // Requires: AVX, AVX2, FMA3
-TEXT ·ropeAVX2(SB), NOSPLIT, $0-96
-	MOVQ x1_base+0(FP), AX
-	MOVQ x2_base+24(FP), CX
-	MOVQ cos_base+48(FP), DX
-	MOVQ sin_base+72(FP), BX
-	MOVQ x1_len+8(FP), SI
-	XORQ DI, DI
+TEXT ·axpyAVX2(SB), NOSPLIT, $0-52
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         a_base+24(FP), CX
+	VBROADCASTSS s+48(FP), Y0
+	MOVQ         dst_len+8(FP), DX
+	XORQ         BX, BX
+	SUBQ         $0x10, DX
+	JL           tail
 
 loop:
-	CMPQ        SI, $0x10
-	JL          tail
-	VMOVUPS     (AX)(DI*1), Y0
-	VMOVUPS     (CX)(DI*1), Y1
-	VMOVUPS     (DX)(DI*1), Y2
-	VMOVUPS     (BX)(DI*1), Y3
-	VMULPS      Y3, Y1, Y4
-	VFMSUB231PS Y2, Y0, Y4
-	VMULPS      Y3, Y0, Y0
-	VFMADD231PS Y2, Y1, Y0
-	VMOVUPS     Y4, (AX)(DI*1)
-	VMOVUPS     Y0, (CX)(DI*1)
-	VMOVUPS     32(AX)(DI*1), Y0
-	VMOVUPS     32(CX)(DI*1), Y1
-	VMOVUPS     32(DX)(DI*1), Y2
-	VMOVUPS     32(BX)(DI*1), Y3
-	VMULPS      Y3, Y1, Y4
-	VFMSUB231PS Y2, Y0, Y4
-	VMULPS      Y3, Y0, Y0
-	VFMADD231PS Y2, Y1, Y0
-	VMOVUPS     Y4, 32(AX)(DI*1)
-	VMOVUPS     Y0, 32(CX)(DI*1)
-	ADDQ        $0x40, DI
-	SUBQ        $0x10, SI
-	JMP         loop
+	VMOVUPS     (AX)(BX*1), Y1
+	VMOVUPS     (CX)(BX*1), Y2
+	VFMADD231PS Y0, Y2, Y1
+	VMOVUPS     Y1, (AX)(BX*1)
+	VMOVUPS     32(AX)(BX*1), Y1
+	VMOVUPS     32(CX)(BX*1), Y2
+	VFMADD231PS Y0, Y2, Y1
+	VMOVUPS     Y1, 32(AX)(BX*1)
+	ADDQ        $0x40, BX
+	SUBQ        $0x10, DX
+	JGE         loop
 
 tail:
-	TESTQ        SI, SI
+	ADDQ         $0x10, DX
 	JZ           done
-	VMOVD        SI, X0
-	VPBROADCASTD X0, Y0
-	VPCMPGTD     iota16<>+0(SB), Y0, Y1
-	VMASKMOVPS   (AX)(DI*1), Y1, Y2
-	VMASKMOVPS   (CX)(DI*1), Y1, Y3
-	VMASKMOVPS   (DX)(DI*1), Y1, Y4
-	VMASKMOVPS   (BX)(DI*1), Y1, Y5
-	VMULPS       Y5, Y3, Y6
-	VFMSUB231PS  Y4, Y2, Y6
-	VMULPS       Y5, Y2, Y2
-	VFMADD231PS  Y4, Y3, Y2
-	VMASKMOVPS   Y6, Y1, (AX)(DI*1)
-	VMASKMOVPS   Y2, Y1, (CX)(DI*1)
-	VPCMPGTD     iota16<>+32(SB), Y0, Y0
-	VMASKMOVPS   32(AX)(DI*1), Y0, Y1
-	VMASKMOVPS   32(CX)(DI*1), Y0, Y2
-	VMASKMOVPS   32(DX)(DI*1), Y0, Y3
-	VMASKMOVPS   32(BX)(DI*1), Y0, Y4
-	VMULPS       Y4, Y2, Y5
-	VFMSUB231PS  Y3, Y1, Y5
-	VMULPS       Y4, Y1, Y1
-	VFMADD231PS  Y3, Y2, Y1
-	VMASKMOVPS   Y5, Y0, 32(AX)(DI*1)
-	VMASKMOVPS   Y1, Y0, 32(CX)(DI*1)
+	VMOVD        DX, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     vec_iota<>+0(SB), Y1, Y2
+	VPCMPGTD     vec_iota<>+32(SB), Y1, Y1
+	VMASKMOVPS   (AX)(BX*1), Y2, Y3
+	VMASKMOVPS   (CX)(BX*1), Y2, Y4
+	VFMADD231PS  Y0, Y4, Y3
+	VMASKMOVPS   Y3, Y2, (AX)(BX*1)
+	VMASKMOVPS   32(AX)(BX*1), Y1, Y2
+	VMASKMOVPS   32(CX)(BX*1), Y1, Y3
+	VFMADD231PS  Y0, Y3, Y2
+	VMASKMOVPS   Y2, Y1, 32(AX)(BX*1)
 
 done:
 	VZEROUPPER
 	RET
 
-// func dotAVX2(a []float32, b []float32) (ret float32)
+// func dotAVX2(a []float32, b []float32) (sum float32)
 // Requires: AVX, AVX2, FMA3, SSE
 TEXT ·dotAVX2(SB), NOSPLIT, $0-52
 	MOVQ   a_base+0(FP), AX
 	MOVQ   b_base+24(FP), CX
-	MOVQ   a_len+8(FP), DX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
+	MOVQ   a_len+8(FP), DX
 	XORQ   BX, BX
+	SUBQ   $0x10, DX
+	JL     tail
 
 loop:
-	CMPQ        DX, $0x10
-	JL          tail
-	VMOVUPS     (AX)(BX*1), Y2
-	VMOVUPS     (CX)(BX*1), Y3
-	VFMADD231PS Y3, Y2, Y0
-	VMOVUPS     32(AX)(BX*1), Y2
-	VMOVUPS     32(CX)(BX*1), Y3
-	VFMADD231PS Y3, Y2, Y1
+	VMOVUPS     (CX)(BX*1), Y2
+	VMOVUPS     (AX)(BX*1), Y3
+	VFMADD231PS Y2, Y3, Y0
+	VMOVUPS     32(CX)(BX*1), Y2
+	VMOVUPS     32(AX)(BX*1), Y3
+	VFMADD231PS Y2, Y3, Y1
 	ADDQ        $0x40, BX
 	SUBQ        $0x10, DX
-	JMP         loop
+	JGE         loop
 
 tail:
-	TESTQ        DX, DX
+	ADDQ         $0x10, DX
 	JZ           done
 	VMOVD        DX, X2
 	VPBROADCASTD X2, Y2
-	VPCMPGTD     iota16<>+0(SB), Y2, Y3
-	VMASKMOVPS   (AX)(BX*1), Y3, Y4
-	VMASKMOVPS   (CX)(BX*1), Y3, Y3
-	VFMADD231PS  Y3, Y4, Y0
-	VPCMPGTD     iota16<>+32(SB), Y2, Y2
-	VMASKMOVPS   32(AX)(BX*1), Y2, Y3
-	VMASKMOVPS   32(CX)(BX*1), Y2, Y2
-	VFMADD231PS  Y2, Y3, Y1
+	VPCMPGTD     vec_iota<>+0(SB), Y2, Y3
+	VPCMPGTD     vec_iota<>+32(SB), Y2, Y2
+	VMASKMOVPS   (CX)(BX*1), Y3, Y4
+	VMASKMOVPS   (AX)(BX*1), Y3, Y3
+	VFMADD231PS  Y4, Y3, Y0
+	VMASKMOVPS   32(CX)(BX*1), Y2, Y3
+	VMASKMOVPS   32(AX)(BX*1), Y2, Y2
+	VFMADD231PS  Y3, Y2, Y1
 
 done:
 	VADDPS       Y1, Y0, Y0
@@ -2329,40 +2709,40 @@ done:
 	VMOVHLPS     X0, X0, X1
 	VADDPS       X1, X0, X0
 	VMOVSHDUP    X0, X1
-	VADDSS       X1, X0, X0
-	MOVSS        X0, ret+48(FP)
+	VADDPS       X1, X0, X0
+	MOVSS        X0, sum+48(FP)
 	VZEROUPPER
 	RET
 
-// func sumAVX2(a []float32) (ret float32)
+// func sumAVX2(a []float32) (sum float32)
 // Requires: AVX, AVX2, SSE
 TEXT ·sumAVX2(SB), NOSPLIT, $0-28
 	MOVQ   a_base+0(FP), AX
-	MOVQ   a_len+8(FP), CX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
+	MOVQ   a_len+8(FP), CX
 	XORQ   DX, DX
+	SUBQ   $0x10, CX
+	JL     tail
 
 loop:
-	CMPQ    CX, $0x10
-	JL      tail
 	VMOVUPS (AX)(DX*1), Y2
 	VADDPS  Y2, Y0, Y0
 	VMOVUPS 32(AX)(DX*1), Y2
 	VADDPS  Y2, Y1, Y1
 	ADDQ    $0x40, DX
 	SUBQ    $0x10, CX
-	JMP     loop
+	JGE     loop
 
 tail:
-	TESTQ        CX, CX
+	ADDQ         $0x10, CX
 	JZ           done
 	VMOVD        CX, X2
 	VPBROADCASTD X2, Y2
-	VPCMPGTD     iota16<>+0(SB), Y2, Y3
+	VPCMPGTD     vec_iota<>+0(SB), Y2, Y3
+	VPCMPGTD     vec_iota<>+32(SB), Y2, Y2
 	VMASKMOVPS   (AX)(DX*1), Y3, Y3
 	VADDPS       Y3, Y0, Y0
-	VPCMPGTD     iota16<>+32(SB), Y2, Y2
 	VMASKMOVPS   32(AX)(DX*1), Y2, Y2
 	VADDPS       Y2, Y1, Y1
 
@@ -2373,45 +2753,45 @@ done:
 	VMOVHLPS     X0, X0, X1
 	VADDPS       X1, X0, X0
 	VMOVSHDUP    X0, X1
-	VADDSS       X1, X0, X0
-	MOVSS        X0, ret+24(FP)
+	VADDPS       X1, X0, X0
+	MOVSS        X0, sum+24(FP)
 	VZEROUPPER
 	RET
 
-// func finiteAVX2(a []float32) (ret float32)
+// func finiteAVX2(a []float32) (sum float32)
 // Requires: AVX, AVX2, FMA3, SSE
 TEXT ·finiteAVX2(SB), NOSPLIT, $0-28
 	MOVQ   a_base+0(FP), AX
-	MOVQ   a_len+8(FP), CX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
+	MOVQ   a_len+8(FP), CX
 	XORQ   DX, DX
+	SUBQ   $0x10, CX
+	JL     tail
 
 loop:
-	CMPQ        CX, $0x10
-	JL          tail
-	VMOVUPS     (AX)(DX*1), Y2
-	VXORPS      Y3, Y3, Y3
-	VFMADD231PS Y3, Y2, Y0
-	VMOVUPS     32(AX)(DX*1), Y2
-	VXORPS      Y3, Y3, Y3
-	VFMADD231PS Y3, Y2, Y1
+	VXORPS      Y2, Y2, Y2
+	VMOVUPS     (AX)(DX*1), Y3
+	VFMADD231PS Y2, Y3, Y0
+	VXORPS      Y2, Y2, Y2
+	VMOVUPS     32(AX)(DX*1), Y3
+	VFMADD231PS Y2, Y3, Y1
 	ADDQ        $0x40, DX
 	SUBQ        $0x10, CX
-	JMP         loop
+	JGE         loop
 
 tail:
-	TESTQ        CX, CX
+	ADDQ         $0x10, CX
 	JZ           done
 	VMOVD        CX, X2
 	VPBROADCASTD X2, Y2
-	VPCMPGTD     iota16<>+0(SB), Y2, Y3
-	VMASKMOVPS   (AX)(DX*1), Y3, Y3
+	VPCMPGTD     vec_iota<>+0(SB), Y2, Y3
+	VPCMPGTD     vec_iota<>+32(SB), Y2, Y2
 	VXORPS       Y4, Y4, Y4
+	VMASKMOVPS   (AX)(DX*1), Y3, Y3
 	VFMADD231PS  Y4, Y3, Y0
-	VPCMPGTD     iota16<>+32(SB), Y2, Y2
-	VMASKMOVPS   32(AX)(DX*1), Y2, Y2
 	VXORPS       Y3, Y3, Y3
+	VMASKMOVPS   32(AX)(DX*1), Y2, Y2
 	VFMADD231PS  Y3, Y2, Y1
 
 done:
@@ -2421,149 +2801,247 @@ done:
 	VMOVHLPS     X0, X0, X1
 	VADDPS       X1, X0, X0
 	VMOVSHDUP    X0, X1
-	VADDSS       X1, X0, X0
-	MOVSS        X0, ret+24(FP)
+	VADDPS       X1, X0, X0
+	MOVSS        X0, sum+24(FP)
 	VZEROUPPER
 	RET
 
-// func expSumAVX2(dst []float32, x []float32, scale float32, shift float32) (ret float32)
+// func maxAVX2(a []float32) (top float32)
+// Requires: AVX, AVX2, SSE
+TEXT ·maxAVX2(SB), NOSPLIT, $0-28
+	MOVQ    a_base+0(FP), AX
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VMOVUPS vec_ff800000<>+0(SB), Y0
+	VMOVUPS vec_ff800000<>+0(SB), Y1
+	MOVQ    a_len+8(FP), CX
+	XORQ    DX, DX
+	SUBQ    $0x10, CX
+	JL      tail
+
+loop:
+	VMOVUPS (AX)(DX*1), Y2
+	VMAXPS  Y0, Y2, Y0
+	VMOVUPS 32(AX)(DX*1), Y2
+	VMAXPS  Y1, Y2, Y1
+	ADDQ    $0x40, DX
+	SUBQ    $0x10, CX
+	JGE     loop
+
+tail:
+	ADDQ         $0x10, CX
+	JZ           done
+	VMOVD        CX, X2
+	VPBROADCASTD X2, Y2
+	VPCMPGTD     vec_iota<>+0(SB), Y2, Y3
+	VPCMPGTD     vec_iota<>+32(SB), Y2, Y2
+	VMASKMOVPS   (AX)(DX*1), Y3, Y4
+	VMOVUPS      vec_ff800000<>+0(SB), Y5
+	VBLENDVPS    Y3, Y4, Y5, Y5
+	VMAXPS       Y0, Y5, Y0
+	VMASKMOVPS   32(AX)(DX*1), Y2, Y3
+	VMOVUPS      vec_ff800000<>+0(SB), Y4
+	VBLENDVPS    Y2, Y3, Y4, Y4
+	VMAXPS       Y1, Y4, Y1
+
+done:
+	VMAXPS       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VMAXPS       X1, X0, X0
+	VMOVHLPS     X0, X0, X1
+	VMAXPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VMAXPS       X1, X0, X0
+	MOVSS        X0, top+24(FP)
+	VZEROUPPER
+	RET
+
+// func sumSquaresAVX2(a []float32) (sum float64)
+// Requires: AVX, AVX2, FMA3, SSE2
+TEXT ·sumSquaresAVX2(SB), NOSPLIT, $0-32
+	MOVQ   a_base+0(FP), AX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ   a_len+8(FP), CX
+	XORQ   DX, DX
+	SUBQ   $0x10, CX
+	JL     tail
+
+loop:
+	VMOVUPS      (AX)(DX*1), Y4
+	VCVTPS2PD    X4, Y5
+	VFMADD231PD  Y5, Y5, Y0
+	VEXTRACTF128 $0x01, Y4, X4
+	VCVTPS2PD    X4, Y4
+	VFMADD231PD  Y4, Y4, Y1
+	VMOVUPS      32(AX)(DX*1), Y4
+	VCVTPS2PD    X4, Y5
+	VFMADD231PD  Y5, Y5, Y2
+	VEXTRACTF128 $0x01, Y4, X4
+	VCVTPS2PD    X4, Y4
+	VFMADD231PD  Y4, Y4, Y3
+	ADDQ         $0x40, DX
+	SUBQ         $0x10, CX
+	JGE          loop
+
+tail:
+	ADDQ         $0x10, CX
+	JZ           done
+	VMOVD        CX, X4
+	VPBROADCASTD X4, Y4
+	VPCMPGTD     vec_iota<>+0(SB), Y4, Y5
+	VPCMPGTD     vec_iota<>+32(SB), Y4, Y4
+	VMASKMOVPS   (AX)(DX*1), Y5, Y5
+	VCVTPS2PD    X5, Y6
+	VFMADD231PD  Y6, Y6, Y0
+	VEXTRACTF128 $0x01, Y5, X5
+	VCVTPS2PD    X5, Y5
+	VFMADD231PD  Y5, Y5, Y1
+	VMASKMOVPS   32(AX)(DX*1), Y4, Y4
+	VCVTPS2PD    X4, Y5
+	VFMADD231PD  Y5, Y5, Y2
+	VEXTRACTF128 $0x01, Y4, X4
+	VCVTPS2PD    X4, Y4
+	VFMADD231PD  Y4, Y4, Y3
+
+done:
+	VADDPD       Y2, Y0, Y0
+	VADDPD       Y3, Y1, Y1
+	VADDPD       Y1, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPD       X1, X0, X0
+	VUNPCKHPD    X0, X0, X1
+	VADDSD       X1, X0, X0
+	MOVSD        X0, sum+24(FP)
+	VZEROUPPER
+	RET
+
+// func expSumAVX2(dst []float32, x []float32, scale float32, shift float32) (sum float32)
 // Requires: AVX, AVX2, FMA3, SSE
 TEXT ·expSumAVX2(SB), NOSPLIT, $0-60
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
-	MOVQ         dst_len+8(FP), DX
-	MOVSS        scale+48(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        shift+52(FP), X1
-	VBROADCASTSS X1, Y1
+	VBROADCASTSS scale+48(FP), Y0
+	VBROADCASTSS shift+52(FP), Y1
 	VXORPS       Y2, Y2, Y2
 	VXORPS       Y3, Y3, Y3
+	MOVQ         dst_len+8(FP), DX
 	XORQ         BX, BX
+	SUBQ         $0x10, DX
+	JL           tail
 
 loop:
-	CMPQ         DX, $0x10
-	JL           tail
 	VMOVUPS      (CX)(BX*1), Y4
 	VFMSUB213PS  Y1, Y0, Y4
-	VMOVUPS      cc2b00000<>+0(SB), Y5
-	VMAXPS       Y4, Y5, Y5
-	VMOVUPS      c42b1999a<>+0(SB), Y4
-	VMINPS       Y5, Y4, Y5
-	VMOVUPS      c4b400000<>+0(SB), Y6
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Y5, Y6
-	VSUBPS       c4b400000<>+0(SB), Y6, Y6
-	VMOVAPS      Y5, Y5
-	VFNMADD231PS c3f318000<>+0(SB), Y6, Y5
-	VFNMADD231PS cb95e8083<>+0(SB), Y6, Y5
-	VMOVUPS      c39506967<>+0(SB), Y7
-	VFMADD213PS  c3ab743ce<>+0(SB), Y5, Y7
-	VFMADD213PS  c3c088908<>+0(SB), Y5, Y7
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Y5, Y7
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Y5, Y7
-	VFMADD213PS  c3f000000<>+0(SB), Y5, Y7
-	VMULPS       Y5, Y5, Y4
-	VFMADD213PS  Y5, Y4, Y7
-	VADDPS       c3f800000<>+0(SB), Y7, Y7
-	VADDPS       c42fe0000<>+0(SB), Y6, Y6
-	VCVTPS2DQ    Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y7, Y7
-	VMOVUPS      Y7, (AX)(BX*1)
-	VADDPS       Y7, Y2, Y2
+	VMOVUPS      vec_4b400000<>+0(SB), Y5
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y4, Y5
+	VSUBPS       vec_4b400000<>+0(SB), Y5, Y6
+	VMOVAPS      Y4, Y7
+	VFNMADD231PS vec_3f318000<>+0(SB), Y6, Y7
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y6, Y7
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y8
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3f800000<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3f800000<>+0(SB), Y7, Y8
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y8, Y8
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y4, Y6
+	VMULPS       vec_7e967699<>+0(SB), Y4, Y7
+	VBLENDVPS    Y6, Y7, Y8, Y8
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y4, Y6
+	VANDPS       Y6, Y8, Y8
+	VMOVUPS      Y8, (AX)(BX*1)
+	VADDPS       Y8, Y2, Y2
 	VMOVUPS      32(CX)(BX*1), Y4
 	VFMSUB213PS  Y1, Y0, Y4
-	VMOVUPS      cc2b00000<>+0(SB), Y5
-	VMAXPS       Y4, Y5, Y5
-	VMOVUPS      c42b1999a<>+0(SB), Y4
-	VMINPS       Y5, Y4, Y5
-	VMOVUPS      c4b400000<>+0(SB), Y6
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Y5, Y6
-	VSUBPS       c4b400000<>+0(SB), Y6, Y6
-	VMOVAPS      Y5, Y5
-	VFNMADD231PS c3f318000<>+0(SB), Y6, Y5
-	VFNMADD231PS cb95e8083<>+0(SB), Y6, Y5
-	VMOVUPS      c39506967<>+0(SB), Y7
-	VFMADD213PS  c3ab743ce<>+0(SB), Y5, Y7
-	VFMADD213PS  c3c088908<>+0(SB), Y5, Y7
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Y5, Y7
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Y5, Y7
-	VFMADD213PS  c3f000000<>+0(SB), Y5, Y7
-	VMULPS       Y5, Y5, Y4
-	VFMADD213PS  Y5, Y4, Y7
-	VADDPS       c3f800000<>+0(SB), Y7, Y7
-	VADDPS       c42fe0000<>+0(SB), Y6, Y6
-	VCVTPS2DQ    Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y7, Y7
-	VMOVUPS      Y7, 32(AX)(BX*1)
-	VADDPS       Y7, Y3, Y3
+	VMOVUPS      vec_4b400000<>+0(SB), Y5
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y4, Y5
+	VSUBPS       vec_4b400000<>+0(SB), Y5, Y6
+	VMOVAPS      Y4, Y7
+	VFNMADD231PS vec_3f318000<>+0(SB), Y6, Y7
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y6, Y7
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y8
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3f800000<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3f800000<>+0(SB), Y7, Y8
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y8, Y8
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y4, Y6
+	VMULPS       vec_7e967699<>+0(SB), Y4, Y7
+	VBLENDVPS    Y6, Y7, Y8, Y8
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y4, Y6
+	VANDPS       Y6, Y8, Y8
+	VMOVUPS      Y8, 32(AX)(BX*1)
+	VADDPS       Y8, Y3, Y3
 	ADDQ         $0x40, BX
 	SUBQ         $0x10, DX
-	JMP          loop
+	JGE          loop
 
 tail:
-	TESTQ        DX, DX
+	ADDQ         $0x10, DX
 	JZ           done
 	VMOVD        DX, X4
 	VPBROADCASTD X4, Y4
-	VPCMPGTD     iota16<>+0(SB), Y4, Y5
+	VPCMPGTD     vec_iota<>+0(SB), Y4, Y5
+	VPCMPGTD     vec_iota<>+32(SB), Y4, Y4
 	VMASKMOVPS   (CX)(BX*1), Y5, Y6
 	VFMSUB213PS  Y1, Y0, Y6
-	VMOVUPS      cc2b00000<>+0(SB), Y7
-	VMAXPS       Y6, Y7, Y7
-	VMOVUPS      c42b1999a<>+0(SB), Y6
-	VMINPS       Y7, Y6, Y7
-	VMOVUPS      c4b400000<>+0(SB), Y8
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Y7, Y8
-	VSUBPS       c4b400000<>+0(SB), Y8, Y8
-	VMOVAPS      Y7, Y7
-	VFNMADD231PS c3f318000<>+0(SB), Y8, Y7
-	VFNMADD231PS cb95e8083<>+0(SB), Y8, Y7
-	VMOVUPS      c39506967<>+0(SB), Y9
-	VFMADD213PS  c3ab743ce<>+0(SB), Y7, Y9
-	VFMADD213PS  c3c088908<>+0(SB), Y7, Y9
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Y7, Y9
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Y7, Y9
-	VFMADD213PS  c3f000000<>+0(SB), Y7, Y9
-	VMULPS       Y7, Y7, Y6
-	VFMADD213PS  Y7, Y6, Y9
-	VADDPS       c3f800000<>+0(SB), Y9, Y9
-	VADDPS       c42fe0000<>+0(SB), Y8, Y8
-	VCVTPS2DQ    Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VMULPS       Y8, Y9, Y9
-	VMASKMOVPS   Y9, Y5, (AX)(BX*1)
-	VANDPS       Y5, Y9, Y9
-	VADDPS       Y9, Y2, Y2
-	VPCMPGTD     iota16<>+32(SB), Y4, Y4
+	VMOVUPS      vec_4b400000<>+0(SB), Y7
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y6, Y7
+	VSUBPS       vec_4b400000<>+0(SB), Y7, Y8
+	VMOVAPS      Y6, Y9
+	VFNMADD231PS vec_3f318000<>+0(SB), Y8, Y9
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y8, Y9
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y10
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y9, Y10
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y9, Y10
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y9, Y10
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y9, Y10
+	VFMADD213PS  vec_3f800000<>+0(SB), Y9, Y10
+	VFMADD213PS  vec_3f800000<>+0(SB), Y9, Y10
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y10, Y10
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y6, Y8
+	VMULPS       vec_7e967699<>+0(SB), Y6, Y9
+	VBLENDVPS    Y8, Y9, Y10, Y10
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y6, Y8
+	VANDPS       Y8, Y10, Y10
+	VMASKMOVPS   Y10, Y5, (AX)(BX*1)
+	VANDPS       Y5, Y10, Y10
+	VADDPS       Y10, Y2, Y2
 	VMASKMOVPS   32(CX)(BX*1), Y4, Y5
 	VFMSUB213PS  Y1, Y0, Y5
-	VMOVUPS      cc2b00000<>+0(SB), Y0
-	VMAXPS       Y5, Y0, Y0
-	VMOVUPS      c42b1999a<>+0(SB), Y1
-	VMINPS       Y0, Y1, Y0
-	VMOVUPS      c4b400000<>+0(SB), Y5
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Y0, Y5
-	VSUBPS       c4b400000<>+0(SB), Y5, Y5
-	VMOVAPS      Y0, Y0
-	VFNMADD231PS c3f318000<>+0(SB), Y5, Y0
-	VFNMADD231PS cb95e8083<>+0(SB), Y5, Y0
-	VMOVUPS      c39506967<>+0(SB), Y6
-	VFMADD213PS  c3ab743ce<>+0(SB), Y0, Y6
-	VFMADD213PS  c3c088908<>+0(SB), Y0, Y6
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Y0, Y6
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Y0, Y6
-	VFMADD213PS  c3f000000<>+0(SB), Y0, Y6
-	VMULPS       Y0, Y0, Y1
-	VFMADD213PS  Y0, Y1, Y6
-	VADDPS       c3f800000<>+0(SB), Y6, Y6
-	VADDPS       c42fe0000<>+0(SB), Y5, Y5
-	VCVTPS2DQ    Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y6, Y6
-	VMASKMOVPS   Y6, Y4, 32(AX)(BX*1)
-	VANDPS       Y4, Y6, Y6
-	VADDPS       Y6, Y3, Y3
+	VMOVUPS      vec_4b400000<>+0(SB), Y0
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y5, Y0
+	VSUBPS       vec_4b400000<>+0(SB), Y0, Y1
+	VMOVAPS      Y5, Y6
+	VFNMADD231PS vec_3f318000<>+0(SB), Y1, Y6
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y1, Y6
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y7
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3f800000<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3f800000<>+0(SB), Y6, Y7
+	VPSLLD       $0x17, Y0, Y0
+	VPADDD       Y0, Y7, Y7
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y5, Y1
+	VMULPS       vec_7e967699<>+0(SB), Y5, Y6
+	VBLENDVPS    Y1, Y6, Y7, Y7
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y5, Y1
+	VANDPS       Y1, Y7, Y7
+	VMASKMOVPS   Y7, Y4, 32(AX)(BX*1)
+	VANDPS       Y4, Y7, Y7
+	VADDPS       Y7, Y3, Y3
 
 done:
 	VADDPS       Y3, Y2, Y0
@@ -2572,8 +3050,8 @@ done:
 	VMOVHLPS     X0, X0, X1
 	VADDPS       X1, X0, X0
 	VMOVSHDUP    X0, X1
-	VADDSS       X1, X0, X0
-	MOVSS        X0, ret+56(FP)
+	VADDPS       X1, X0, X0
+	MOVSS        X0, sum+56(FP)
 	VZEROUPPER
 	RET
 
@@ -2581,139 +3059,135 @@ done:
 // Requires: AVX, AVX2, FMA3, SSE
 TEXT ·expStatsAVX2(SB), NOSPLIT, $0-40
 	MOVQ         x_base+0(FP), AX
-	MOVQ         x_len+8(FP), CX
-	MOVSS        scale+24(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        shift+28(FP), X1
-	VBROADCASTSS X1, Y1
+	VBROADCASTSS scale+24(FP), Y0
+	VBROADCASTSS shift+28(FP), Y1
 	VXORPS       Y2, Y2, Y2
 	VXORPS       Y3, Y3, Y3
 	VXORPS       Y4, Y4, Y4
 	VXORPS       Y5, Y5, Y5
+	MOVQ         x_len+8(FP), CX
 	XORQ         DX, DX
+	SUBQ         $0x10, CX
+	JL           tail
 
 loop:
-	CMPQ         CX, $0x10
-	JL           tail
 	VMOVUPS      (AX)(DX*1), Y6
 	VFMSUB213PS  Y1, Y0, Y6
-	VMOVUPS      cc2b00000<>+0(SB), Y7
+	VMOVUPS      vec_4b400000<>+0(SB), Y7
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y6, Y7
+	VSUBPS       vec_4b400000<>+0(SB), Y7, Y8
+	VMOVAPS      Y6, Y9
+	VFNMADD231PS vec_3f318000<>+0(SB), Y8, Y9
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y8, Y9
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y10
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y9, Y10
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y9, Y10
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y9, Y10
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y9, Y10
+	VFMADD213PS  vec_3f800000<>+0(SB), Y9, Y10
+	VFMADD213PS  vec_3f800000<>+0(SB), Y9, Y10
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y10, Y10
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y6, Y8
+	VMULPS       vec_7e967699<>+0(SB), Y6, Y9
+	VBLENDVPS    Y8, Y9, Y10, Y10
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y6, Y8
+	VANDPS       Y8, Y10, Y10
+	VMOVUPS      vec_c2aeac4a<>+0(SB), Y7
 	VMAXPS       Y6, Y7, Y7
-	VMOVUPS      c42b1999a<>+0(SB), Y6
-	VMINPS       Y7, Y6, Y7
-	VMOVUPS      c4b400000<>+0(SB), Y8
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Y7, Y8
-	VSUBPS       c4b400000<>+0(SB), Y8, Y8
-	VMOVAPS      Y7, Y9
-	VFNMADD231PS c3f318000<>+0(SB), Y8, Y9
-	VFNMADD231PS cb95e8083<>+0(SB), Y8, Y9
-	VMOVUPS      c39506967<>+0(SB), Y10
-	VFMADD213PS  c3ab743ce<>+0(SB), Y9, Y10
-	VFMADD213PS  c3c088908<>+0(SB), Y9, Y10
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Y9, Y10
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Y9, Y10
-	VFMADD213PS  c3f000000<>+0(SB), Y9, Y10
-	VMULPS       Y9, Y9, Y6
-	VFMADD213PS  Y9, Y6, Y10
-	VADDPS       c3f800000<>+0(SB), Y10, Y10
-	VADDPS       c42fe0000<>+0(SB), Y8, Y8
-	VCVTPS2DQ    Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VMULPS       Y8, Y10, Y10
 	VADDPS       Y10, Y2, Y2
 	VFMADD231PS  Y7, Y10, Y4
 	VMOVUPS      32(AX)(DX*1), Y6
 	VFMSUB213PS  Y1, Y0, Y6
-	VMOVUPS      cc2b00000<>+0(SB), Y7
+	VMOVUPS      vec_4b400000<>+0(SB), Y7
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y6, Y7
+	VSUBPS       vec_4b400000<>+0(SB), Y7, Y8
+	VMOVAPS      Y6, Y9
+	VFNMADD231PS vec_3f318000<>+0(SB), Y8, Y9
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y8, Y9
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y10
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y9, Y10
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y9, Y10
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y9, Y10
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y9, Y10
+	VFMADD213PS  vec_3f800000<>+0(SB), Y9, Y10
+	VFMADD213PS  vec_3f800000<>+0(SB), Y9, Y10
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y10, Y10
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y6, Y8
+	VMULPS       vec_7e967699<>+0(SB), Y6, Y9
+	VBLENDVPS    Y8, Y9, Y10, Y10
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y6, Y8
+	VANDPS       Y8, Y10, Y10
+	VMOVUPS      vec_c2aeac4a<>+0(SB), Y7
 	VMAXPS       Y6, Y7, Y7
-	VMOVUPS      c42b1999a<>+0(SB), Y6
-	VMINPS       Y7, Y6, Y7
-	VMOVUPS      c4b400000<>+0(SB), Y8
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Y7, Y8
-	VSUBPS       c4b400000<>+0(SB), Y8, Y8
-	VMOVAPS      Y7, Y9
-	VFNMADD231PS c3f318000<>+0(SB), Y8, Y9
-	VFNMADD231PS cb95e8083<>+0(SB), Y8, Y9
-	VMOVUPS      c39506967<>+0(SB), Y10
-	VFMADD213PS  c3ab743ce<>+0(SB), Y9, Y10
-	VFMADD213PS  c3c088908<>+0(SB), Y9, Y10
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Y9, Y10
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Y9, Y10
-	VFMADD213PS  c3f000000<>+0(SB), Y9, Y10
-	VMULPS       Y9, Y9, Y6
-	VFMADD213PS  Y9, Y6, Y10
-	VADDPS       c3f800000<>+0(SB), Y10, Y10
-	VADDPS       c42fe0000<>+0(SB), Y8, Y8
-	VCVTPS2DQ    Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VMULPS       Y8, Y10, Y10
 	VADDPS       Y10, Y3, Y3
 	VFMADD231PS  Y7, Y10, Y5
 	ADDQ         $0x40, DX
 	SUBQ         $0x10, CX
-	JMP          loop
+	JGE          loop
 
 tail:
-	TESTQ        CX, CX
+	ADDQ         $0x10, CX
 	JZ           done
 	VMOVD        CX, X6
 	VPBROADCASTD X6, Y6
-	VPCMPGTD     iota16<>+0(SB), Y6, Y7
+	VPCMPGTD     vec_iota<>+0(SB), Y6, Y7
+	VPCMPGTD     vec_iota<>+32(SB), Y6, Y6
 	VMASKMOVPS   (AX)(DX*1), Y7, Y8
 	VFMSUB213PS  Y1, Y0, Y8
-	VMOVUPS      cc2b00000<>+0(SB), Y9
+	VMOVUPS      vec_4b400000<>+0(SB), Y9
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y8, Y9
+	VSUBPS       vec_4b400000<>+0(SB), Y9, Y10
+	VMOVAPS      Y8, Y11
+	VFNMADD231PS vec_3f318000<>+0(SB), Y10, Y11
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y10, Y11
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y12
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y11, Y12
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y11, Y12
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y11, Y12
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y11, Y12
+	VFMADD213PS  vec_3f800000<>+0(SB), Y11, Y12
+	VFMADD213PS  vec_3f800000<>+0(SB), Y11, Y12
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y12, Y12
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y8, Y10
+	VMULPS       vec_7e967699<>+0(SB), Y8, Y11
+	VBLENDVPS    Y10, Y11, Y12, Y12
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y8, Y10
+	VANDPS       Y10, Y12, Y12
+	VMOVUPS      vec_c2aeac4a<>+0(SB), Y9
 	VMAXPS       Y8, Y9, Y9
-	VMOVUPS      c42b1999a<>+0(SB), Y8
-	VMINPS       Y9, Y8, Y9
-	VMOVUPS      c4b400000<>+0(SB), Y10
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Y9, Y10
-	VSUBPS       c4b400000<>+0(SB), Y10, Y10
-	VMOVAPS      Y9, Y11
-	VFNMADD231PS c3f318000<>+0(SB), Y10, Y11
-	VFNMADD231PS cb95e8083<>+0(SB), Y10, Y11
-	VMOVUPS      c39506967<>+0(SB), Y12
-	VFMADD213PS  c3ab743ce<>+0(SB), Y11, Y12
-	VFMADD213PS  c3c088908<>+0(SB), Y11, Y12
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Y11, Y12
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Y11, Y12
-	VFMADD213PS  c3f000000<>+0(SB), Y11, Y12
-	VMULPS       Y11, Y11, Y8
-	VFMADD213PS  Y11, Y8, Y12
-	VADDPS       c3f800000<>+0(SB), Y12, Y12
-	VADDPS       c42fe0000<>+0(SB), Y10, Y10
-	VCVTPS2DQ    Y10, Y10
-	VPSLLD       $0x17, Y10, Y10
-	VMULPS       Y10, Y12, Y12
 	VANDPS       Y7, Y12, Y12
+	VANDPS       Y7, Y9, Y9
 	VADDPS       Y12, Y2, Y2
 	VFMADD231PS  Y9, Y12, Y4
-	VPCMPGTD     iota16<>+32(SB), Y6, Y6
 	VMASKMOVPS   32(AX)(DX*1), Y6, Y7
 	VFMSUB213PS  Y1, Y0, Y7
-	VMOVUPS      cc2b00000<>+0(SB), Y0
+	VMOVUPS      vec_4b400000<>+0(SB), Y0
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y7, Y0
+	VSUBPS       vec_4b400000<>+0(SB), Y0, Y1
+	VMOVAPS      Y7, Y8
+	VFNMADD231PS vec_3f318000<>+0(SB), Y1, Y8
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y1, Y8
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y9
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y8, Y9
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y8, Y9
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y8, Y9
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y8, Y9
+	VFMADD213PS  vec_3f800000<>+0(SB), Y8, Y9
+	VFMADD213PS  vec_3f800000<>+0(SB), Y8, Y9
+	VPSLLD       $0x17, Y0, Y0
+	VPADDD       Y0, Y9, Y9
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y7, Y1
+	VMULPS       vec_7e967699<>+0(SB), Y7, Y8
+	VBLENDVPS    Y1, Y8, Y9, Y9
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y7, Y1
+	VANDPS       Y1, Y9, Y9
+	VMOVUPS      vec_c2aeac4a<>+0(SB), Y0
 	VMAXPS       Y7, Y0, Y0
-	VMOVUPS      c42b1999a<>+0(SB), Y1
-	VMINPS       Y0, Y1, Y0
-	VMOVUPS      c4b400000<>+0(SB), Y7
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Y0, Y7
-	VSUBPS       c4b400000<>+0(SB), Y7, Y7
-	VMOVAPS      Y0, Y8
-	VFNMADD231PS c3f318000<>+0(SB), Y7, Y8
-	VFNMADD231PS cb95e8083<>+0(SB), Y7, Y8
-	VMOVUPS      c39506967<>+0(SB), Y9
-	VFMADD213PS  c3ab743ce<>+0(SB), Y8, Y9
-	VFMADD213PS  c3c088908<>+0(SB), Y8, Y9
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Y8, Y9
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Y8, Y9
-	VFMADD213PS  c3f000000<>+0(SB), Y8, Y9
-	VMULPS       Y8, Y8, Y1
-	VFMADD213PS  Y8, Y1, Y9
-	VADDPS       c3f800000<>+0(SB), Y9, Y9
-	VADDPS       c42fe0000<>+0(SB), Y7, Y7
-	VCVTPS2DQ    Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y9, Y9
 	VANDPS       Y6, Y9, Y9
+	VANDPS       Y6, Y0, Y0
 	VADDPS       Y9, Y3, Y3
 	VFMADD231PS  Y0, Y9, Y5
 
@@ -2724,7 +3198,7 @@ done:
 	VMOVHLPS     X0, X0, X1
 	VADDPS       X1, X0, X0
 	VMOVSHDUP    X0, X1
-	VADDSS       X1, X0, X0
+	VADDPS       X1, X0, X0
 	MOVSS        X0, sumExp+32(FP)
 	VADDPS       Y5, Y4, Y0
 	VEXTRACTF128 $0x01, Y0, X1
@@ -2732,310 +3206,145 @@ done:
 	VMOVHLPS     X0, X0, X1
 	VADDPS       X1, X0, X0
 	VMOVSHDUP    X0, X1
-	VADDSS       X1, X0, X0
+	VADDPS       X1, X0, X0
 	MOVSS        X0, sumExpT+36(FP)
 	VZEROUPPER
 	RET
 
 // func headGradAVX2(dst []float32, z []float32, scale float32, lse float32, a float32, b float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·headGradAVX2(SB), NOSPLIT, $0-64
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         z_base+24(FP), CX
+	VBROADCASTSS scale+48(FP), Y0
+	VBROADCASTSS lse+52(FP), Y1
+	VBROADCASTSS a+56(FP), Y2
+	VBROADCASTSS b+60(FP), Y3
 	MOVQ         dst_len+8(FP), DX
-	MOVSS        scale+48(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        lse+52(FP), X1
-	VBROADCASTSS X1, Y1
-	MOVSS        a+56(FP), X2
-	VBROADCASTSS X2, Y2
-	MOVSS        b+60(FP), X3
-	VBROADCASTSS X3, Y3
 	XORQ         BX, BX
+	SUBQ         $0x10, DX
+	JL           tail
 
 loop:
-	CMPQ         DX, $0x10
-	JL           tail
 	VMOVUPS      (CX)(BX*1), Y4
 	VFMSUB213PS  Y1, Y0, Y4
-	VMOVUPS      cc2b00000<>+0(SB), Y5
+	VMOVUPS      vec_4b400000<>+0(SB), Y5
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y4, Y5
+	VSUBPS       vec_4b400000<>+0(SB), Y5, Y6
+	VMOVAPS      Y4, Y7
+	VFNMADD231PS vec_3f318000<>+0(SB), Y6, Y7
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y6, Y7
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y8
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3f800000<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3f800000<>+0(SB), Y7, Y8
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y8, Y8
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y4, Y6
+	VMULPS       vec_7e967699<>+0(SB), Y4, Y7
+	VBLENDVPS    Y6, Y7, Y8, Y8
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y4, Y6
+	VANDPS       Y6, Y8, Y8
+	VMOVUPS      vec_c2aeac4a<>+0(SB), Y5
 	VMAXPS       Y4, Y5, Y5
-	VMOVUPS      c42b1999a<>+0(SB), Y4
-	VMINPS       Y5, Y4, Y5
-	VMOVUPS      c4b400000<>+0(SB), Y6
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Y5, Y6
-	VSUBPS       c4b400000<>+0(SB), Y6, Y6
-	VMOVAPS      Y5, Y7
-	VFNMADD231PS c3f318000<>+0(SB), Y6, Y7
-	VFNMADD231PS cb95e8083<>+0(SB), Y6, Y7
-	VMOVUPS      c39506967<>+0(SB), Y8
-	VFMADD213PS  c3ab743ce<>+0(SB), Y7, Y8
-	VFMADD213PS  c3c088908<>+0(SB), Y7, Y8
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Y7, Y8
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Y7, Y8
-	VFMADD213PS  c3f000000<>+0(SB), Y7, Y8
-	VMULPS       Y7, Y7, Y4
-	VFMADD213PS  Y7, Y4, Y8
-	VADDPS       c3f800000<>+0(SB), Y8, Y8
-	VADDPS       c42fe0000<>+0(SB), Y6, Y6
-	VCVTPS2DQ    Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y8, Y8
 	VFMADD213PS  Y2, Y3, Y5
 	VMULPS       Y5, Y8, Y8
 	VMOVUPS      Y8, (AX)(BX*1)
 	VMOVUPS      32(CX)(BX*1), Y4
 	VFMSUB213PS  Y1, Y0, Y4
-	VMOVUPS      cc2b00000<>+0(SB), Y5
+	VMOVUPS      vec_4b400000<>+0(SB), Y5
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y4, Y5
+	VSUBPS       vec_4b400000<>+0(SB), Y5, Y6
+	VMOVAPS      Y4, Y7
+	VFNMADD231PS vec_3f318000<>+0(SB), Y6, Y7
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y6, Y7
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y8
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3f800000<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3f800000<>+0(SB), Y7, Y8
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y8, Y8
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y4, Y6
+	VMULPS       vec_7e967699<>+0(SB), Y4, Y7
+	VBLENDVPS    Y6, Y7, Y8, Y8
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y4, Y6
+	VANDPS       Y6, Y8, Y8
+	VMOVUPS      vec_c2aeac4a<>+0(SB), Y5
 	VMAXPS       Y4, Y5, Y5
-	VMOVUPS      c42b1999a<>+0(SB), Y4
-	VMINPS       Y5, Y4, Y5
-	VMOVUPS      c4b400000<>+0(SB), Y6
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Y5, Y6
-	VSUBPS       c4b400000<>+0(SB), Y6, Y6
-	VMOVAPS      Y5, Y7
-	VFNMADD231PS c3f318000<>+0(SB), Y6, Y7
-	VFNMADD231PS cb95e8083<>+0(SB), Y6, Y7
-	VMOVUPS      c39506967<>+0(SB), Y8
-	VFMADD213PS  c3ab743ce<>+0(SB), Y7, Y8
-	VFMADD213PS  c3c088908<>+0(SB), Y7, Y8
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Y7, Y8
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Y7, Y8
-	VFMADD213PS  c3f000000<>+0(SB), Y7, Y8
-	VMULPS       Y7, Y7, Y4
-	VFMADD213PS  Y7, Y4, Y8
-	VADDPS       c3f800000<>+0(SB), Y8, Y8
-	VADDPS       c42fe0000<>+0(SB), Y6, Y6
-	VCVTPS2DQ    Y6, Y6
-	VPSLLD       $0x17, Y6, Y6
-	VMULPS       Y6, Y8, Y8
 	VFMADD213PS  Y2, Y3, Y5
 	VMULPS       Y5, Y8, Y8
 	VMOVUPS      Y8, 32(AX)(BX*1)
 	ADDQ         $0x40, BX
 	SUBQ         $0x10, DX
-	JMP          loop
+	JGE          loop
 
 tail:
-	TESTQ        DX, DX
+	ADDQ         $0x10, DX
 	JZ           done
 	VMOVD        DX, X4
 	VPBROADCASTD X4, Y4
-	VPCMPGTD     iota16<>+0(SB), Y4, Y5
+	VPCMPGTD     vec_iota<>+0(SB), Y4, Y5
+	VPCMPGTD     vec_iota<>+32(SB), Y4, Y4
 	VMASKMOVPS   (CX)(BX*1), Y5, Y6
 	VFMSUB213PS  Y1, Y0, Y6
-	VMOVUPS      cc2b00000<>+0(SB), Y7
+	VMOVUPS      vec_4b400000<>+0(SB), Y7
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y6, Y7
+	VSUBPS       vec_4b400000<>+0(SB), Y7, Y8
+	VMOVAPS      Y6, Y9
+	VFNMADD231PS vec_3f318000<>+0(SB), Y8, Y9
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y8, Y9
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y10
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y9, Y10
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y9, Y10
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y9, Y10
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y9, Y10
+	VFMADD213PS  vec_3f800000<>+0(SB), Y9, Y10
+	VFMADD213PS  vec_3f800000<>+0(SB), Y9, Y10
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y10, Y10
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y6, Y8
+	VMULPS       vec_7e967699<>+0(SB), Y6, Y9
+	VBLENDVPS    Y8, Y9, Y10, Y10
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y6, Y8
+	VANDPS       Y8, Y10, Y10
+	VMOVUPS      vec_c2aeac4a<>+0(SB), Y7
 	VMAXPS       Y6, Y7, Y7
-	VMOVUPS      c42b1999a<>+0(SB), Y6
-	VMINPS       Y7, Y6, Y7
-	VMOVUPS      c4b400000<>+0(SB), Y8
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Y7, Y8
-	VSUBPS       c4b400000<>+0(SB), Y8, Y8
-	VMOVAPS      Y7, Y9
-	VFNMADD231PS c3f318000<>+0(SB), Y8, Y9
-	VFNMADD231PS cb95e8083<>+0(SB), Y8, Y9
-	VMOVUPS      c39506967<>+0(SB), Y10
-	VFMADD213PS  c3ab743ce<>+0(SB), Y9, Y10
-	VFMADD213PS  c3c088908<>+0(SB), Y9, Y10
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Y9, Y10
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Y9, Y10
-	VFMADD213PS  c3f000000<>+0(SB), Y9, Y10
-	VMULPS       Y9, Y9, Y6
-	VFMADD213PS  Y9, Y6, Y10
-	VADDPS       c3f800000<>+0(SB), Y10, Y10
-	VADDPS       c42fe0000<>+0(SB), Y8, Y8
-	VCVTPS2DQ    Y8, Y8
-	VPSLLD       $0x17, Y8, Y8
-	VMULPS       Y8, Y10, Y10
 	VFMADD213PS  Y2, Y3, Y7
 	VMULPS       Y7, Y10, Y10
 	VMASKMOVPS   Y10, Y5, (AX)(BX*1)
-	VPCMPGTD     iota16<>+32(SB), Y4, Y4
 	VMASKMOVPS   32(CX)(BX*1), Y4, Y5
 	VFMSUB213PS  Y1, Y0, Y5
-	VMOVUPS      cc2b00000<>+0(SB), Y0
+	VMOVUPS      vec_4b400000<>+0(SB), Y0
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y5, Y0
+	VSUBPS       vec_4b400000<>+0(SB), Y0, Y1
+	VMOVAPS      Y5, Y6
+	VFNMADD231PS vec_3f318000<>+0(SB), Y1, Y6
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y1, Y6
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y7
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3f800000<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3f800000<>+0(SB), Y6, Y7
+	VPSLLD       $0x17, Y0, Y0
+	VPADDD       Y0, Y7, Y7
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y5, Y1
+	VMULPS       vec_7e967699<>+0(SB), Y5, Y6
+	VBLENDVPS    Y1, Y6, Y7, Y7
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y5, Y1
+	VANDPS       Y1, Y7, Y7
+	VMOVUPS      vec_c2aeac4a<>+0(SB), Y0
 	VMAXPS       Y5, Y0, Y0
-	VMOVUPS      c42b1999a<>+0(SB), Y1
-	VMINPS       Y0, Y1, Y0
-	VMOVUPS      c4b400000<>+0(SB), Y5
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Y0, Y5
-	VSUBPS       c4b400000<>+0(SB), Y5, Y5
-	VMOVAPS      Y0, Y6
-	VFNMADD231PS c3f318000<>+0(SB), Y5, Y6
-	VFNMADD231PS cb95e8083<>+0(SB), Y5, Y6
-	VMOVUPS      c39506967<>+0(SB), Y7
-	VFMADD213PS  c3ab743ce<>+0(SB), Y6, Y7
-	VFMADD213PS  c3c088908<>+0(SB), Y6, Y7
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Y6, Y7
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Y6, Y7
-	VFMADD213PS  c3f000000<>+0(SB), Y6, Y7
-	VMULPS       Y6, Y6, Y1
-	VFMADD213PS  Y6, Y1, Y7
-	VADDPS       c3f800000<>+0(SB), Y7, Y7
-	VADDPS       c42fe0000<>+0(SB), Y5, Y5
-	VCVTPS2DQ    Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y7, Y7
 	VFMADD213PS  Y2, Y3, Y0
 	VMULPS       Y0, Y7, Y7
 	VMASKMOVPS   Y7, Y4, 32(AX)(BX*1)
-
-done:
-	VZEROUPPER
-	RET
-
-// func attnGradAVX2(p []float32, dp []float32, scale float32, lse float32, d float32)
-// Requires: AVX, AVX2, FMA3, SSE
-TEXT ·attnGradAVX2(SB), NOSPLIT, $0-60
-	MOVQ         p_base+0(FP), AX
-	MOVQ         dp_base+24(FP), CX
-	MOVQ         p_len+8(FP), DX
-	MOVSS        scale+48(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        lse+52(FP), X1
-	VBROADCASTSS X1, Y1
-	MOVSS        d+56(FP), X2
-	VBROADCASTSS X2, Y2
-	XORQ         BX, BX
-
-loop:
-	CMPQ         DX, $0x10
-	JL           tail
-	VMOVUPS      (AX)(BX*1), Y3
-	VFMSUB213PS  Y1, Y0, Y3
-	VMOVUPS      cc2b00000<>+0(SB), Y4
-	VMAXPS       Y3, Y4, Y4
-	VMOVUPS      c42b1999a<>+0(SB), Y3
-	VMINPS       Y4, Y3, Y4
-	VMOVUPS      c4b400000<>+0(SB), Y5
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Y4, Y5
-	VSUBPS       c4b400000<>+0(SB), Y5, Y5
-	VMOVAPS      Y4, Y4
-	VFNMADD231PS c3f318000<>+0(SB), Y5, Y4
-	VFNMADD231PS cb95e8083<>+0(SB), Y5, Y4
-	VMOVUPS      c39506967<>+0(SB), Y6
-	VFMADD213PS  c3ab743ce<>+0(SB), Y4, Y6
-	VFMADD213PS  c3c088908<>+0(SB), Y4, Y6
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Y4, Y6
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Y4, Y6
-	VFMADD213PS  c3f000000<>+0(SB), Y4, Y6
-	VMULPS       Y4, Y4, Y3
-	VFMADD213PS  Y4, Y3, Y6
-	VADDPS       c3f800000<>+0(SB), Y6, Y6
-	VADDPS       c42fe0000<>+0(SB), Y5, Y5
-	VCVTPS2DQ    Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y6, Y6
-	VMOVUPS      (CX)(BX*1), Y3
-	VSUBPS       Y2, Y3, Y3
-	VMULPS       Y6, Y3, Y3
-	VMULPS       Y0, Y3, Y3
-	VMOVUPS      Y6, (AX)(BX*1)
-	VMOVUPS      Y3, (CX)(BX*1)
-	VMOVUPS      32(AX)(BX*1), Y3
-	VFMSUB213PS  Y1, Y0, Y3
-	VMOVUPS      cc2b00000<>+0(SB), Y4
-	VMAXPS       Y3, Y4, Y4
-	VMOVUPS      c42b1999a<>+0(SB), Y3
-	VMINPS       Y4, Y3, Y4
-	VMOVUPS      c4b400000<>+0(SB), Y5
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Y4, Y5
-	VSUBPS       c4b400000<>+0(SB), Y5, Y5
-	VMOVAPS      Y4, Y4
-	VFNMADD231PS c3f318000<>+0(SB), Y5, Y4
-	VFNMADD231PS cb95e8083<>+0(SB), Y5, Y4
-	VMOVUPS      c39506967<>+0(SB), Y6
-	VFMADD213PS  c3ab743ce<>+0(SB), Y4, Y6
-	VFMADD213PS  c3c088908<>+0(SB), Y4, Y6
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Y4, Y6
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Y4, Y6
-	VFMADD213PS  c3f000000<>+0(SB), Y4, Y6
-	VMULPS       Y4, Y4, Y3
-	VFMADD213PS  Y4, Y3, Y6
-	VADDPS       c3f800000<>+0(SB), Y6, Y6
-	VADDPS       c42fe0000<>+0(SB), Y5, Y5
-	VCVTPS2DQ    Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y6, Y6
-	VMOVUPS      32(CX)(BX*1), Y3
-	VSUBPS       Y2, Y3, Y3
-	VMULPS       Y6, Y3, Y3
-	VMULPS       Y0, Y3, Y3
-	VMOVUPS      Y6, 32(AX)(BX*1)
-	VMOVUPS      Y3, 32(CX)(BX*1)
-	ADDQ         $0x40, BX
-	SUBQ         $0x10, DX
-	JMP          loop
-
-tail:
-	TESTQ        DX, DX
-	JZ           done
-	VMOVD        DX, X3
-	VPBROADCASTD X3, Y3
-	VPCMPGTD     iota16<>+0(SB), Y3, Y4
-	VMASKMOVPS   (AX)(BX*1), Y4, Y5
-	VFMSUB213PS  Y1, Y0, Y5
-	VMOVUPS      cc2b00000<>+0(SB), Y6
-	VMAXPS       Y5, Y6, Y6
-	VMOVUPS      c42b1999a<>+0(SB), Y5
-	VMINPS       Y6, Y5, Y6
-	VMOVUPS      c4b400000<>+0(SB), Y7
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Y6, Y7
-	VSUBPS       c4b400000<>+0(SB), Y7, Y7
-	VMOVAPS      Y6, Y6
-	VFNMADD231PS c3f318000<>+0(SB), Y7, Y6
-	VFNMADD231PS cb95e8083<>+0(SB), Y7, Y6
-	VMOVUPS      c39506967<>+0(SB), Y8
-	VFMADD213PS  c3ab743ce<>+0(SB), Y6, Y8
-	VFMADD213PS  c3c088908<>+0(SB), Y6, Y8
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Y6, Y8
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Y6, Y8
-	VFMADD213PS  c3f000000<>+0(SB), Y6, Y8
-	VMULPS       Y6, Y6, Y5
-	VFMADD213PS  Y6, Y5, Y8
-	VADDPS       c3f800000<>+0(SB), Y8, Y8
-	VADDPS       c42fe0000<>+0(SB), Y7, Y7
-	VCVTPS2DQ    Y7, Y7
-	VPSLLD       $0x17, Y7, Y7
-	VMULPS       Y7, Y8, Y8
-	VMASKMOVPS   (CX)(BX*1), Y4, Y5
-	VSUBPS       Y2, Y5, Y5
-	VMULPS       Y8, Y5, Y5
-	VMULPS       Y0, Y5, Y5
-	VMASKMOVPS   Y8, Y4, (AX)(BX*1)
-	VMASKMOVPS   Y5, Y4, (CX)(BX*1)
-	VPCMPGTD     iota16<>+32(SB), Y3, Y3
-	VMASKMOVPS   32(AX)(BX*1), Y3, Y4
-	VFMSUB213PS  Y1, Y0, Y4
-	VMOVUPS      cc2b00000<>+0(SB), Y1
-	VMAXPS       Y4, Y1, Y1
-	VMOVUPS      c42b1999a<>+0(SB), Y4
-	VMINPS       Y1, Y4, Y1
-	VMOVUPS      c4b400000<>+0(SB), Y5
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Y1, Y5
-	VSUBPS       c4b400000<>+0(SB), Y5, Y5
-	VMOVAPS      Y1, Y1
-	VFNMADD231PS c3f318000<>+0(SB), Y5, Y1
-	VFNMADD231PS cb95e8083<>+0(SB), Y5, Y1
-	VMOVUPS      c39506967<>+0(SB), Y6
-	VFMADD213PS  c3ab743ce<>+0(SB), Y1, Y6
-	VFMADD213PS  c3c088908<>+0(SB), Y1, Y6
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Y1, Y6
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Y1, Y6
-	VFMADD213PS  c3f000000<>+0(SB), Y1, Y6
-	VMULPS       Y1, Y1, Y4
-	VFMADD213PS  Y1, Y4, Y6
-	VADDPS       c3f800000<>+0(SB), Y6, Y6
-	VADDPS       c42fe0000<>+0(SB), Y5, Y5
-	VCVTPS2DQ    Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y6, Y6
-	VMASKMOVPS   32(CX)(BX*1), Y3, Y1
-	VSUBPS       Y2, Y1, Y1
-	VMULPS       Y6, Y1, Y1
-	VMULPS       Y0, Y1, Y1
-	VMASKMOVPS   Y6, Y3, 32(AX)(BX*1)
-	VMASKMOVPS   Y1, Y3, 32(CX)(BX*1)
 
 done:
 	VZEROUPPER
@@ -3049,145 +3358,133 @@ TEXT ·siluMulAVX2(SB), NOSPLIT, $0-72
 	MOVQ u_base+48(FP), DX
 	MOVQ dst_len+8(FP), BX
 	XORQ SI, SI
+	SUBQ $0x10, BX
+	JL   tail
 
 loop:
-	CMPQ         BX, $0x10
-	JL           tail
 	VMOVUPS      (CX)(SI*1), Y0
-	VXORPS       c80000000<>+0(SB), Y0, Y1
-	VMOVUPS      cc2b00000<>+0(SB), Y2
-	VMAXPS       Y1, Y2, Y2
-	VMOVUPS      c42b1999a<>+0(SB), Y1
-	VMINPS       Y2, Y1, Y2
-	VMOVUPS      c4b400000<>+0(SB), Y3
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Y2, Y3
-	VSUBPS       c4b400000<>+0(SB), Y3, Y3
-	VMOVAPS      Y2, Y2
-	VFNMADD231PS c3f318000<>+0(SB), Y3, Y2
-	VFNMADD231PS cb95e8083<>+0(SB), Y3, Y2
-	VMOVUPS      c39506967<>+0(SB), Y4
-	VFMADD213PS  c3ab743ce<>+0(SB), Y2, Y4
-	VFMADD213PS  c3c088908<>+0(SB), Y2, Y4
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Y2, Y4
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Y2, Y4
-	VFMADD213PS  c3f000000<>+0(SB), Y2, Y4
-	VMULPS       Y2, Y2, Y1
-	VFMADD213PS  Y2, Y1, Y4
-	VADDPS       c3f800000<>+0(SB), Y4, Y4
-	VADDPS       c42fe0000<>+0(SB), Y3, Y3
-	VCVTPS2DQ    Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y4, Y4
-	VADDPS       c3f800000<>+0(SB), Y4, Y4
-	VMOVUPS      c3f800000<>+0(SB), Y1
-	VDIVPS       Y4, Y1, Y1
+	VXORPS       vec_80000000<>+0(SB), Y0, Y1
+	VMOVUPS      vec_4b400000<>+0(SB), Y2
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y1, Y2
+	VSUBPS       vec_4b400000<>+0(SB), Y2, Y3
+	VMOVAPS      Y1, Y4
+	VFNMADD231PS vec_3f318000<>+0(SB), Y3, Y4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y3, Y4
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y5
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3f800000<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3f800000<>+0(SB), Y4, Y5
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       Y2, Y5, Y5
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y1, Y3
+	VMULPS       vec_7e967699<>+0(SB), Y1, Y4
+	VBLENDVPS    Y3, Y4, Y5, Y5
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y1, Y3
+	VANDPS       Y3, Y5, Y5
+	VADDPS       vec_3f800000<>+0(SB), Y5, Y5
+	VMOVUPS      vec_3f800000<>+0(SB), Y1
+	VDIVPS       Y5, Y1, Y1
 	VMULPS       Y1, Y0, Y0
 	VMOVUPS      (DX)(SI*1), Y1
 	VMULPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (AX)(SI*1)
 	VMOVUPS      32(CX)(SI*1), Y0
-	VXORPS       c80000000<>+0(SB), Y0, Y1
-	VMOVUPS      cc2b00000<>+0(SB), Y2
-	VMAXPS       Y1, Y2, Y2
-	VMOVUPS      c42b1999a<>+0(SB), Y1
-	VMINPS       Y2, Y1, Y2
-	VMOVUPS      c4b400000<>+0(SB), Y3
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Y2, Y3
-	VSUBPS       c4b400000<>+0(SB), Y3, Y3
-	VMOVAPS      Y2, Y2
-	VFNMADD231PS c3f318000<>+0(SB), Y3, Y2
-	VFNMADD231PS cb95e8083<>+0(SB), Y3, Y2
-	VMOVUPS      c39506967<>+0(SB), Y4
-	VFMADD213PS  c3ab743ce<>+0(SB), Y2, Y4
-	VFMADD213PS  c3c088908<>+0(SB), Y2, Y4
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Y2, Y4
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Y2, Y4
-	VFMADD213PS  c3f000000<>+0(SB), Y2, Y4
-	VMULPS       Y2, Y2, Y1
-	VFMADD213PS  Y2, Y1, Y4
-	VADDPS       c3f800000<>+0(SB), Y4, Y4
-	VADDPS       c42fe0000<>+0(SB), Y3, Y3
-	VCVTPS2DQ    Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y4, Y4
-	VADDPS       c3f800000<>+0(SB), Y4, Y4
-	VMOVUPS      c3f800000<>+0(SB), Y1
-	VDIVPS       Y4, Y1, Y1
+	VXORPS       vec_80000000<>+0(SB), Y0, Y1
+	VMOVUPS      vec_4b400000<>+0(SB), Y2
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y1, Y2
+	VSUBPS       vec_4b400000<>+0(SB), Y2, Y3
+	VMOVAPS      Y1, Y4
+	VFNMADD231PS vec_3f318000<>+0(SB), Y3, Y4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y3, Y4
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y5
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3f800000<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3f800000<>+0(SB), Y4, Y5
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       Y2, Y5, Y5
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y1, Y3
+	VMULPS       vec_7e967699<>+0(SB), Y1, Y4
+	VBLENDVPS    Y3, Y4, Y5, Y5
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y1, Y3
+	VANDPS       Y3, Y5, Y5
+	VADDPS       vec_3f800000<>+0(SB), Y5, Y5
+	VMOVUPS      vec_3f800000<>+0(SB), Y1
+	VDIVPS       Y5, Y1, Y1
 	VMULPS       Y1, Y0, Y0
 	VMOVUPS      32(DX)(SI*1), Y1
 	VMULPS       Y1, Y0, Y0
 	VMOVUPS      Y0, 32(AX)(SI*1)
 	ADDQ         $0x40, SI
 	SUBQ         $0x10, BX
-	JMP          loop
+	JGE          loop
 
 tail:
-	TESTQ        BX, BX
+	ADDQ         $0x10, BX
 	JZ           done
 	VMOVD        BX, X0
 	VPBROADCASTD X0, Y0
-	VPCMPGTD     iota16<>+0(SB), Y0, Y1
+	VPCMPGTD     vec_iota<>+0(SB), Y0, Y1
+	VPCMPGTD     vec_iota<>+32(SB), Y0, Y0
 	VMASKMOVPS   (CX)(SI*1), Y1, Y2
-	VXORPS       c80000000<>+0(SB), Y2, Y3
-	VMOVUPS      cc2b00000<>+0(SB), Y4
-	VMAXPS       Y3, Y4, Y4
-	VMOVUPS      c42b1999a<>+0(SB), Y3
-	VMINPS       Y4, Y3, Y4
-	VMOVUPS      c4b400000<>+0(SB), Y5
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Y4, Y5
-	VSUBPS       c4b400000<>+0(SB), Y5, Y5
-	VMOVAPS      Y4, Y4
-	VFNMADD231PS c3f318000<>+0(SB), Y5, Y4
-	VFNMADD231PS cb95e8083<>+0(SB), Y5, Y4
-	VMOVUPS      c39506967<>+0(SB), Y6
-	VFMADD213PS  c3ab743ce<>+0(SB), Y4, Y6
-	VFMADD213PS  c3c088908<>+0(SB), Y4, Y6
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Y4, Y6
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Y4, Y6
-	VFMADD213PS  c3f000000<>+0(SB), Y4, Y6
-	VMULPS       Y4, Y4, Y3
-	VFMADD213PS  Y4, Y3, Y6
-	VADDPS       c3f800000<>+0(SB), Y6, Y6
-	VADDPS       c42fe0000<>+0(SB), Y5, Y5
-	VCVTPS2DQ    Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y6, Y6
-	VADDPS       c3f800000<>+0(SB), Y6, Y6
-	VMOVUPS      c3f800000<>+0(SB), Y3
-	VDIVPS       Y6, Y3, Y3
+	VXORPS       vec_80000000<>+0(SB), Y2, Y3
+	VMOVUPS      vec_4b400000<>+0(SB), Y4
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y3, Y4
+	VSUBPS       vec_4b400000<>+0(SB), Y4, Y5
+	VMOVAPS      Y3, Y6
+	VFNMADD231PS vec_3f318000<>+0(SB), Y5, Y6
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y5, Y6
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y7
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3f800000<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3f800000<>+0(SB), Y6, Y7
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y7, Y7
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y3, Y5
+	VMULPS       vec_7e967699<>+0(SB), Y3, Y6
+	VBLENDVPS    Y5, Y6, Y7, Y7
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y3, Y5
+	VANDPS       Y5, Y7, Y7
+	VADDPS       vec_3f800000<>+0(SB), Y7, Y7
+	VMOVUPS      vec_3f800000<>+0(SB), Y3
+	VDIVPS       Y7, Y3, Y3
 	VMULPS       Y3, Y2, Y2
 	VMASKMOVPS   (DX)(SI*1), Y1, Y3
 	VMULPS       Y3, Y2, Y2
 	VMASKMOVPS   Y2, Y1, (AX)(SI*1)
-	VPCMPGTD     iota16<>+32(SB), Y0, Y0
 	VMASKMOVPS   32(CX)(SI*1), Y0, Y1
-	VXORPS       c80000000<>+0(SB), Y1, Y2
-	VMOVUPS      cc2b00000<>+0(SB), Y3
-	VMAXPS       Y2, Y3, Y3
-	VMOVUPS      c42b1999a<>+0(SB), Y2
-	VMINPS       Y3, Y2, Y3
-	VMOVUPS      c4b400000<>+0(SB), Y4
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Y3, Y4
-	VSUBPS       c4b400000<>+0(SB), Y4, Y4
-	VMOVAPS      Y3, Y3
-	VFNMADD231PS c3f318000<>+0(SB), Y4, Y3
-	VFNMADD231PS cb95e8083<>+0(SB), Y4, Y3
-	VMOVUPS      c39506967<>+0(SB), Y5
-	VFMADD213PS  c3ab743ce<>+0(SB), Y3, Y5
-	VFMADD213PS  c3c088908<>+0(SB), Y3, Y5
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Y3, Y5
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Y3, Y5
-	VFMADD213PS  c3f000000<>+0(SB), Y3, Y5
-	VMULPS       Y3, Y3, Y2
-	VFMADD213PS  Y3, Y2, Y5
-	VADDPS       c3f800000<>+0(SB), Y5, Y5
-	VADDPS       c42fe0000<>+0(SB), Y4, Y4
-	VCVTPS2DQ    Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y5, Y5
-	VADDPS       c3f800000<>+0(SB), Y5, Y5
-	VMOVUPS      c3f800000<>+0(SB), Y2
-	VDIVPS       Y5, Y2, Y2
+	VXORPS       vec_80000000<>+0(SB), Y1, Y2
+	VMOVUPS      vec_4b400000<>+0(SB), Y3
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y2, Y3
+	VSUBPS       vec_4b400000<>+0(SB), Y3, Y4
+	VMOVAPS      Y2, Y5
+	VFNMADD231PS vec_3f318000<>+0(SB), Y4, Y5
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y4, Y5
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y6
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3f800000<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3f800000<>+0(SB), Y5, Y6
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y6, Y6
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y2, Y4
+	VMULPS       vec_7e967699<>+0(SB), Y2, Y5
+	VBLENDVPS    Y4, Y5, Y6, Y6
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y2, Y4
+	VANDPS       Y4, Y6, Y6
+	VADDPS       vec_3f800000<>+0(SB), Y6, Y6
+	VMOVUPS      vec_3f800000<>+0(SB), Y2
+	VDIVPS       Y6, Y2, Y2
 	VMULPS       Y2, Y1, Y1
 	VMASKMOVPS   32(DX)(SI*1), Y0, Y2
 	VMULPS       Y2, Y1, Y1
@@ -3207,204 +3504,1179 @@ TEXT ·siluMulGradAVX2(SB), NOSPLIT, $0-120
 	MOVQ dy_base+96(FP), SI
 	MOVQ dg_len+8(FP), DI
 	XORQ R8, R8
+	SUBQ $0x10, DI
+	JL   tail
 
 loop:
-	CMPQ         DI, $0x10
-	JL           tail
 	VMOVUPS      (DX)(R8*1), Y0
-	VXORPS       c80000000<>+0(SB), Y0, Y1
-	VMOVUPS      cc2b00000<>+0(SB), Y2
-	VMAXPS       Y1, Y2, Y2
-	VMOVUPS      c42b1999a<>+0(SB), Y1
-	VMINPS       Y2, Y1, Y2
-	VMOVUPS      c4b400000<>+0(SB), Y3
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Y2, Y3
-	VSUBPS       c4b400000<>+0(SB), Y3, Y3
-	VMOVAPS      Y2, Y2
-	VFNMADD231PS c3f318000<>+0(SB), Y3, Y2
-	VFNMADD231PS cb95e8083<>+0(SB), Y3, Y2
-	VMOVUPS      c39506967<>+0(SB), Y4
-	VFMADD213PS  c3ab743ce<>+0(SB), Y2, Y4
-	VFMADD213PS  c3c088908<>+0(SB), Y2, Y4
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Y2, Y4
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Y2, Y4
-	VFMADD213PS  c3f000000<>+0(SB), Y2, Y4
-	VMULPS       Y2, Y2, Y1
-	VFMADD213PS  Y2, Y1, Y4
-	VADDPS       c3f800000<>+0(SB), Y4, Y4
-	VADDPS       c42fe0000<>+0(SB), Y3, Y3
-	VCVTPS2DQ    Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y4, Y4
-	VADDPS       c3f800000<>+0(SB), Y4, Y4
-	VMOVUPS      c3f800000<>+0(SB), Y1
-	VDIVPS       Y4, Y1, Y1
+	VXORPS       vec_80000000<>+0(SB), Y0, Y1
+	VMOVUPS      vec_4b400000<>+0(SB), Y2
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y1, Y2
+	VSUBPS       vec_4b400000<>+0(SB), Y2, Y3
+	VMOVAPS      Y1, Y4
+	VFNMADD231PS vec_3f318000<>+0(SB), Y3, Y4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y3, Y4
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y5
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3f800000<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3f800000<>+0(SB), Y4, Y5
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       Y2, Y5, Y5
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y1, Y3
+	VMULPS       vec_7e967699<>+0(SB), Y1, Y4
+	VBLENDVPS    Y3, Y4, Y5, Y5
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y1, Y3
+	VANDPS       Y3, Y5, Y5
+	VADDPS       vec_3f800000<>+0(SB), Y5, Y5
+	VMOVUPS      vec_3f800000<>+0(SB), Y1
+	VDIVPS       Y5, Y1, Y1
 	VMULPS       Y1, Y0, Y0
 	VMOVUPS      (SI)(R8*1), Y2
 	VMOVUPS      (CX)(R8*1), Y3
-	VFMADD231PS  Y0, Y2, Y3
+	VFMADD231PS  Y2, Y0, Y3
 	VMOVUPS      Y3, (CX)(R8*1)
 	VMOVUPS      (BX)(R8*1), Y3
 	VMULPS       Y3, Y2, Y2
-	VMOVUPS      c3f800000<>+0(SB), Y3
+	VMOVUPS      vec_3f800000<>+0(SB), Y3
 	VSUBPS       Y1, Y3, Y3
 	VFMADD213PS  Y1, Y0, Y3
 	VMOVUPS      (AX)(R8*1), Y0
-	VFMADD231PS  Y3, Y2, Y0
+	VFMADD231PS  Y2, Y3, Y0
 	VMOVUPS      Y0, (AX)(R8*1)
 	VMOVUPS      32(DX)(R8*1), Y0
-	VXORPS       c80000000<>+0(SB), Y0, Y1
-	VMOVUPS      cc2b00000<>+0(SB), Y2
-	VMAXPS       Y1, Y2, Y2
-	VMOVUPS      c42b1999a<>+0(SB), Y1
-	VMINPS       Y2, Y1, Y2
-	VMOVUPS      c4b400000<>+0(SB), Y3
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Y2, Y3
-	VSUBPS       c4b400000<>+0(SB), Y3, Y3
-	VMOVAPS      Y2, Y2
-	VFNMADD231PS c3f318000<>+0(SB), Y3, Y2
-	VFNMADD231PS cb95e8083<>+0(SB), Y3, Y2
-	VMOVUPS      c39506967<>+0(SB), Y4
-	VFMADD213PS  c3ab743ce<>+0(SB), Y2, Y4
-	VFMADD213PS  c3c088908<>+0(SB), Y2, Y4
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Y2, Y4
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Y2, Y4
-	VFMADD213PS  c3f000000<>+0(SB), Y2, Y4
-	VMULPS       Y2, Y2, Y1
-	VFMADD213PS  Y2, Y1, Y4
-	VADDPS       c3f800000<>+0(SB), Y4, Y4
-	VADDPS       c42fe0000<>+0(SB), Y3, Y3
-	VCVTPS2DQ    Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y4, Y4
-	VADDPS       c3f800000<>+0(SB), Y4, Y4
-	VMOVUPS      c3f800000<>+0(SB), Y1
-	VDIVPS       Y4, Y1, Y1
+	VXORPS       vec_80000000<>+0(SB), Y0, Y1
+	VMOVUPS      vec_4b400000<>+0(SB), Y2
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y1, Y2
+	VSUBPS       vec_4b400000<>+0(SB), Y2, Y3
+	VMOVAPS      Y1, Y4
+	VFNMADD231PS vec_3f318000<>+0(SB), Y3, Y4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y3, Y4
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y5
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3f800000<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3f800000<>+0(SB), Y4, Y5
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       Y2, Y5, Y5
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y1, Y3
+	VMULPS       vec_7e967699<>+0(SB), Y1, Y4
+	VBLENDVPS    Y3, Y4, Y5, Y5
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y1, Y3
+	VANDPS       Y3, Y5, Y5
+	VADDPS       vec_3f800000<>+0(SB), Y5, Y5
+	VMOVUPS      vec_3f800000<>+0(SB), Y1
+	VDIVPS       Y5, Y1, Y1
 	VMULPS       Y1, Y0, Y0
 	VMOVUPS      32(SI)(R8*1), Y2
 	VMOVUPS      32(CX)(R8*1), Y3
-	VFMADD231PS  Y0, Y2, Y3
+	VFMADD231PS  Y2, Y0, Y3
 	VMOVUPS      Y3, 32(CX)(R8*1)
 	VMOVUPS      32(BX)(R8*1), Y3
 	VMULPS       Y3, Y2, Y2
-	VMOVUPS      c3f800000<>+0(SB), Y3
+	VMOVUPS      vec_3f800000<>+0(SB), Y3
 	VSUBPS       Y1, Y3, Y3
 	VFMADD213PS  Y1, Y0, Y3
 	VMOVUPS      32(AX)(R8*1), Y0
-	VFMADD231PS  Y3, Y2, Y0
+	VFMADD231PS  Y2, Y3, Y0
 	VMOVUPS      Y0, 32(AX)(R8*1)
 	ADDQ         $0x40, R8
 	SUBQ         $0x10, DI
-	JMP          loop
+	JGE          loop
 
 tail:
-	TESTQ        DI, DI
+	ADDQ         $0x10, DI
 	JZ           done
 	VMOVD        DI, X0
 	VPBROADCASTD X0, Y0
-	VPCMPGTD     iota16<>+0(SB), Y0, Y1
+	VPCMPGTD     vec_iota<>+0(SB), Y0, Y1
+	VPCMPGTD     vec_iota<>+32(SB), Y0, Y0
 	VMASKMOVPS   (DX)(R8*1), Y1, Y2
-	VXORPS       c80000000<>+0(SB), Y2, Y3
-	VMOVUPS      cc2b00000<>+0(SB), Y4
-	VMAXPS       Y3, Y4, Y4
-	VMOVUPS      c42b1999a<>+0(SB), Y3
-	VMINPS       Y4, Y3, Y4
-	VMOVUPS      c4b400000<>+0(SB), Y5
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Y4, Y5
-	VSUBPS       c4b400000<>+0(SB), Y5, Y5
-	VMOVAPS      Y4, Y4
-	VFNMADD231PS c3f318000<>+0(SB), Y5, Y4
-	VFNMADD231PS cb95e8083<>+0(SB), Y5, Y4
-	VMOVUPS      c39506967<>+0(SB), Y6
-	VFMADD213PS  c3ab743ce<>+0(SB), Y4, Y6
-	VFMADD213PS  c3c088908<>+0(SB), Y4, Y6
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Y4, Y6
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Y4, Y6
-	VFMADD213PS  c3f000000<>+0(SB), Y4, Y6
-	VMULPS       Y4, Y4, Y3
-	VFMADD213PS  Y4, Y3, Y6
-	VADDPS       c3f800000<>+0(SB), Y6, Y6
-	VADDPS       c42fe0000<>+0(SB), Y5, Y5
-	VCVTPS2DQ    Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y6, Y6
-	VADDPS       c3f800000<>+0(SB), Y6, Y6
-	VMOVUPS      c3f800000<>+0(SB), Y3
-	VDIVPS       Y6, Y3, Y3
+	VXORPS       vec_80000000<>+0(SB), Y2, Y3
+	VMOVUPS      vec_4b400000<>+0(SB), Y4
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y3, Y4
+	VSUBPS       vec_4b400000<>+0(SB), Y4, Y5
+	VMOVAPS      Y3, Y6
+	VFNMADD231PS vec_3f318000<>+0(SB), Y5, Y6
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y5, Y6
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y7
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3f800000<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3f800000<>+0(SB), Y6, Y7
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y7, Y7
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y3, Y5
+	VMULPS       vec_7e967699<>+0(SB), Y3, Y6
+	VBLENDVPS    Y5, Y6, Y7, Y7
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y3, Y5
+	VANDPS       Y5, Y7, Y7
+	VADDPS       vec_3f800000<>+0(SB), Y7, Y7
+	VMOVUPS      vec_3f800000<>+0(SB), Y3
+	VDIVPS       Y7, Y3, Y3
 	VMULPS       Y3, Y2, Y2
 	VMASKMOVPS   (SI)(R8*1), Y1, Y4
 	VMASKMOVPS   (CX)(R8*1), Y1, Y5
-	VFMADD231PS  Y2, Y4, Y5
+	VFMADD231PS  Y4, Y2, Y5
 	VMASKMOVPS   Y5, Y1, (CX)(R8*1)
 	VMASKMOVPS   (BX)(R8*1), Y1, Y5
 	VMULPS       Y5, Y4, Y4
-	VMOVUPS      c3f800000<>+0(SB), Y5
+	VMOVUPS      vec_3f800000<>+0(SB), Y5
 	VSUBPS       Y3, Y5, Y5
 	VFMADD213PS  Y3, Y2, Y5
 	VMASKMOVPS   (AX)(R8*1), Y1, Y2
-	VFMADD231PS  Y5, Y4, Y2
+	VFMADD231PS  Y4, Y5, Y2
 	VMASKMOVPS   Y2, Y1, (AX)(R8*1)
-	VPCMPGTD     iota16<>+32(SB), Y0, Y0
 	VMASKMOVPS   32(DX)(R8*1), Y0, Y1
-	VXORPS       c80000000<>+0(SB), Y1, Y2
-	VMOVUPS      cc2b00000<>+0(SB), Y3
-	VMAXPS       Y2, Y3, Y3
-	VMOVUPS      c42b1999a<>+0(SB), Y2
-	VMINPS       Y3, Y2, Y3
-	VMOVUPS      c4b400000<>+0(SB), Y4
-	VFMADD231PS  c3fb8aa3b<>+0(SB), Y3, Y4
-	VSUBPS       c4b400000<>+0(SB), Y4, Y4
-	VMOVAPS      Y3, Y3
-	VFNMADD231PS c3f318000<>+0(SB), Y4, Y3
-	VFNMADD231PS cb95e8083<>+0(SB), Y4, Y3
-	VMOVUPS      c39506967<>+0(SB), Y5
-	VFMADD213PS  c3ab743ce<>+0(SB), Y3, Y5
-	VFMADD213PS  c3c088908<>+0(SB), Y3, Y5
-	VFMADD213PS  c3d2aa9c1<>+0(SB), Y3, Y5
-	VFMADD213PS  c3e2aaaaa<>+0(SB), Y3, Y5
-	VFMADD213PS  c3f000000<>+0(SB), Y3, Y5
-	VMULPS       Y3, Y3, Y2
-	VFMADD213PS  Y3, Y2, Y5
-	VADDPS       c3f800000<>+0(SB), Y5, Y5
-	VADDPS       c42fe0000<>+0(SB), Y4, Y4
-	VCVTPS2DQ    Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y5, Y5
-	VADDPS       c3f800000<>+0(SB), Y5, Y5
-	VMOVUPS      c3f800000<>+0(SB), Y2
-	VDIVPS       Y5, Y2, Y2
+	VXORPS       vec_80000000<>+0(SB), Y1, Y2
+	VMOVUPS      vec_4b400000<>+0(SB), Y3
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y2, Y3
+	VSUBPS       vec_4b400000<>+0(SB), Y3, Y4
+	VMOVAPS      Y2, Y5
+	VFNMADD231PS vec_3f318000<>+0(SB), Y4, Y5
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y4, Y5
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y6
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3f800000<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3f800000<>+0(SB), Y5, Y6
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y6, Y6
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y2, Y4
+	VMULPS       vec_7e967699<>+0(SB), Y2, Y5
+	VBLENDVPS    Y4, Y5, Y6, Y6
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y2, Y4
+	VANDPS       Y4, Y6, Y6
+	VADDPS       vec_3f800000<>+0(SB), Y6, Y6
+	VMOVUPS      vec_3f800000<>+0(SB), Y2
+	VDIVPS       Y6, Y2, Y2
 	VMULPS       Y2, Y1, Y1
 	VMASKMOVPS   32(SI)(R8*1), Y0, Y3
 	VMASKMOVPS   32(CX)(R8*1), Y0, Y4
-	VFMADD231PS  Y1, Y3, Y4
+	VFMADD231PS  Y3, Y1, Y4
 	VMASKMOVPS   Y4, Y0, 32(CX)(R8*1)
 	VMASKMOVPS   32(BX)(R8*1), Y0, Y4
 	VMULPS       Y4, Y3, Y3
-	VMOVUPS      c3f800000<>+0(SB), Y4
+	VMOVUPS      vec_3f800000<>+0(SB), Y4
 	VSUBPS       Y2, Y4, Y4
 	VFMADD213PS  Y2, Y1, Y4
 	VMASKMOVPS   32(AX)(R8*1), Y0, Y1
-	VFMADD231PS  Y4, Y3, Y1
+	VFMADD231PS  Y3, Y4, Y1
 	VMASKMOVPS   Y1, Y0, 32(AX)(R8*1)
 
 done:
 	VZEROUPPER
 	RET
 
-// func normSquaresAVX2(x []float32, mean float32) (ret float32)
+// func siluAVX2(dst []float32, x []float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·siluAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	XORQ BX, BX
+	SUBQ $0x10, DX
+	JL   tail
+
+loop:
+	VMOVUPS      (CX)(BX*1), Y0
+	VXORPS       vec_80000000<>+0(SB), Y0, Y1
+	VMOVUPS      vec_4b400000<>+0(SB), Y2
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y1, Y2
+	VSUBPS       vec_4b400000<>+0(SB), Y2, Y3
+	VMOVAPS      Y1, Y4
+	VFNMADD231PS vec_3f318000<>+0(SB), Y3, Y4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y3, Y4
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y5
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3f800000<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3f800000<>+0(SB), Y4, Y5
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       Y2, Y5, Y5
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y1, Y3
+	VMULPS       vec_7e967699<>+0(SB), Y1, Y4
+	VBLENDVPS    Y3, Y4, Y5, Y5
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y1, Y3
+	VANDPS       Y3, Y5, Y5
+	VADDPS       vec_3f800000<>+0(SB), Y5, Y5
+	VMOVUPS      vec_3f800000<>+0(SB), Y1
+	VDIVPS       Y5, Y1, Y1
+	VMULPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (AX)(BX*1)
+	VMOVUPS      32(CX)(BX*1), Y0
+	VXORPS       vec_80000000<>+0(SB), Y0, Y1
+	VMOVUPS      vec_4b400000<>+0(SB), Y2
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y1, Y2
+	VSUBPS       vec_4b400000<>+0(SB), Y2, Y3
+	VMOVAPS      Y1, Y4
+	VFNMADD231PS vec_3f318000<>+0(SB), Y3, Y4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y3, Y4
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y5
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3f800000<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3f800000<>+0(SB), Y4, Y5
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       Y2, Y5, Y5
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y1, Y3
+	VMULPS       vec_7e967699<>+0(SB), Y1, Y4
+	VBLENDVPS    Y3, Y4, Y5, Y5
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y1, Y3
+	VANDPS       Y3, Y5, Y5
+	VADDPS       vec_3f800000<>+0(SB), Y5, Y5
+	VMOVUPS      vec_3f800000<>+0(SB), Y1
+	VDIVPS       Y5, Y1, Y1
+	VMULPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 32(AX)(BX*1)
+	ADDQ         $0x40, BX
+	SUBQ         $0x10, DX
+	JGE          loop
+
+tail:
+	ADDQ         $0x10, DX
+	JZ           done
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     vec_iota<>+0(SB), Y0, Y1
+	VPCMPGTD     vec_iota<>+32(SB), Y0, Y0
+	VMASKMOVPS   (CX)(BX*1), Y1, Y2
+	VXORPS       vec_80000000<>+0(SB), Y2, Y3
+	VMOVUPS      vec_4b400000<>+0(SB), Y4
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y3, Y4
+	VSUBPS       vec_4b400000<>+0(SB), Y4, Y5
+	VMOVAPS      Y3, Y6
+	VFNMADD231PS vec_3f318000<>+0(SB), Y5, Y6
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y5, Y6
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y7
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3f800000<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3f800000<>+0(SB), Y6, Y7
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y7, Y7
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y3, Y5
+	VMULPS       vec_7e967699<>+0(SB), Y3, Y6
+	VBLENDVPS    Y5, Y6, Y7, Y7
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y3, Y5
+	VANDPS       Y5, Y7, Y7
+	VADDPS       vec_3f800000<>+0(SB), Y7, Y7
+	VMOVUPS      vec_3f800000<>+0(SB), Y3
+	VDIVPS       Y7, Y3, Y3
+	VMULPS       Y3, Y2, Y2
+	VMASKMOVPS   Y2, Y1, (AX)(BX*1)
+	VMASKMOVPS   32(CX)(BX*1), Y0, Y1
+	VXORPS       vec_80000000<>+0(SB), Y1, Y2
+	VMOVUPS      vec_4b400000<>+0(SB), Y3
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y2, Y3
+	VSUBPS       vec_4b400000<>+0(SB), Y3, Y4
+	VMOVAPS      Y2, Y5
+	VFNMADD231PS vec_3f318000<>+0(SB), Y4, Y5
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y4, Y5
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y6
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3f800000<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3f800000<>+0(SB), Y5, Y6
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y6, Y6
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y2, Y4
+	VMULPS       vec_7e967699<>+0(SB), Y2, Y5
+	VBLENDVPS    Y4, Y5, Y6, Y6
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y2, Y4
+	VANDPS       Y4, Y6, Y6
+	VADDPS       vec_3f800000<>+0(SB), Y6, Y6
+	VMOVUPS      vec_3f800000<>+0(SB), Y2
+	VDIVPS       Y6, Y2, Y2
+	VMULPS       Y2, Y1, Y1
+	VMASKMOVPS   Y1, Y0, 32(AX)(BX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func siluGradAVX2(dx []float32, x []float32, dy []float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·siluGradAVX2(SB), NOSPLIT, $0-72
+	MOVQ dx_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ dy_base+48(FP), DX
+	MOVQ dx_len+8(FP), BX
+	XORQ SI, SI
+	SUBQ $0x10, BX
+	JL   tail
+
+loop:
+	VMOVUPS      (CX)(SI*1), Y0
+	VXORPS       vec_80000000<>+0(SB), Y0, Y1
+	VMOVUPS      vec_4b400000<>+0(SB), Y2
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y1, Y2
+	VSUBPS       vec_4b400000<>+0(SB), Y2, Y3
+	VMOVAPS      Y1, Y4
+	VFNMADD231PS vec_3f318000<>+0(SB), Y3, Y4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y3, Y4
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y5
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3f800000<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3f800000<>+0(SB), Y4, Y5
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       Y2, Y5, Y5
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y1, Y3
+	VMULPS       vec_7e967699<>+0(SB), Y1, Y4
+	VBLENDVPS    Y3, Y4, Y5, Y5
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y1, Y3
+	VANDPS       Y3, Y5, Y5
+	VADDPS       vec_3f800000<>+0(SB), Y5, Y5
+	VMOVUPS      vec_3f800000<>+0(SB), Y1
+	VDIVPS       Y5, Y1, Y1
+	VMULPS       Y1, Y0, Y0
+	VMOVUPS      (DX)(SI*1), Y2
+	VMOVUPS      vec_3f800000<>+0(SB), Y3
+	VSUBPS       Y1, Y3, Y3
+	VFMADD213PS  Y1, Y0, Y3
+	VMOVUPS      (AX)(SI*1), Y0
+	VFMADD231PS  Y2, Y3, Y0
+	VMOVUPS      Y0, (AX)(SI*1)
+	VMOVUPS      32(CX)(SI*1), Y0
+	VXORPS       vec_80000000<>+0(SB), Y0, Y1
+	VMOVUPS      vec_4b400000<>+0(SB), Y2
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y1, Y2
+	VSUBPS       vec_4b400000<>+0(SB), Y2, Y3
+	VMOVAPS      Y1, Y4
+	VFNMADD231PS vec_3f318000<>+0(SB), Y3, Y4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y3, Y4
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y5
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3f800000<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3f800000<>+0(SB), Y4, Y5
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       Y2, Y5, Y5
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y1, Y3
+	VMULPS       vec_7e967699<>+0(SB), Y1, Y4
+	VBLENDVPS    Y3, Y4, Y5, Y5
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y1, Y3
+	VANDPS       Y3, Y5, Y5
+	VADDPS       vec_3f800000<>+0(SB), Y5, Y5
+	VMOVUPS      vec_3f800000<>+0(SB), Y1
+	VDIVPS       Y5, Y1, Y1
+	VMULPS       Y1, Y0, Y0
+	VMOVUPS      32(DX)(SI*1), Y2
+	VMOVUPS      vec_3f800000<>+0(SB), Y3
+	VSUBPS       Y1, Y3, Y3
+	VFMADD213PS  Y1, Y0, Y3
+	VMOVUPS      32(AX)(SI*1), Y0
+	VFMADD231PS  Y2, Y3, Y0
+	VMOVUPS      Y0, 32(AX)(SI*1)
+	ADDQ         $0x40, SI
+	SUBQ         $0x10, BX
+	JGE          loop
+
+tail:
+	ADDQ         $0x10, BX
+	JZ           done
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     vec_iota<>+0(SB), Y0, Y1
+	VPCMPGTD     vec_iota<>+32(SB), Y0, Y0
+	VMASKMOVPS   (CX)(SI*1), Y1, Y2
+	VXORPS       vec_80000000<>+0(SB), Y2, Y3
+	VMOVUPS      vec_4b400000<>+0(SB), Y4
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y3, Y4
+	VSUBPS       vec_4b400000<>+0(SB), Y4, Y5
+	VMOVAPS      Y3, Y6
+	VFNMADD231PS vec_3f318000<>+0(SB), Y5, Y6
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y5, Y6
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y7
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3f800000<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3f800000<>+0(SB), Y6, Y7
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y7, Y7
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y3, Y5
+	VMULPS       vec_7e967699<>+0(SB), Y3, Y6
+	VBLENDVPS    Y5, Y6, Y7, Y7
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y3, Y5
+	VANDPS       Y5, Y7, Y7
+	VADDPS       vec_3f800000<>+0(SB), Y7, Y7
+	VMOVUPS      vec_3f800000<>+0(SB), Y3
+	VDIVPS       Y7, Y3, Y3
+	VMULPS       Y3, Y2, Y2
+	VMASKMOVPS   (DX)(SI*1), Y1, Y4
+	VMOVUPS      vec_3f800000<>+0(SB), Y5
+	VSUBPS       Y3, Y5, Y5
+	VFMADD213PS  Y3, Y2, Y5
+	VMASKMOVPS   (AX)(SI*1), Y1, Y2
+	VFMADD231PS  Y4, Y5, Y2
+	VMASKMOVPS   Y2, Y1, (AX)(SI*1)
+	VMASKMOVPS   32(CX)(SI*1), Y0, Y1
+	VXORPS       vec_80000000<>+0(SB), Y1, Y2
+	VMOVUPS      vec_4b400000<>+0(SB), Y3
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y2, Y3
+	VSUBPS       vec_4b400000<>+0(SB), Y3, Y4
+	VMOVAPS      Y2, Y5
+	VFNMADD231PS vec_3f318000<>+0(SB), Y4, Y5
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y4, Y5
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y6
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3f800000<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3f800000<>+0(SB), Y5, Y6
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y6, Y6
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y2, Y4
+	VMULPS       vec_7e967699<>+0(SB), Y2, Y5
+	VBLENDVPS    Y4, Y5, Y6, Y6
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y2, Y4
+	VANDPS       Y4, Y6, Y6
+	VADDPS       vec_3f800000<>+0(SB), Y6, Y6
+	VMOVUPS      vec_3f800000<>+0(SB), Y2
+	VDIVPS       Y6, Y2, Y2
+	VMULPS       Y2, Y1, Y1
+	VMASKMOVPS   32(DX)(SI*1), Y0, Y3
+	VMOVUPS      vec_3f800000<>+0(SB), Y4
+	VSUBPS       Y2, Y4, Y4
+	VFMADD213PS  Y2, Y1, Y4
+	VMASKMOVPS   32(AX)(SI*1), Y0, Y1
+	VFMADD231PS  Y3, Y4, Y1
+	VMASKMOVPS   Y1, Y0, 32(AX)(SI*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func geluAVX2(dst []float32, x []float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·geluAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	XORQ BX, BX
+	SUBQ $0x10, DX
+	JL   tail
+
+loop:
+	VMOVUPS      (CX)(BX*1), Y0
+	VMOVUPS      vec_3fcc422a<>+0(SB), Y2
+	VMULPS       Y0, Y0, Y1
+	VFMADD231PS  vec_3d922279<>+0(SB), Y1, Y2
+	VMULPS       Y0, Y2, Y2
+	VXORPS       vec_80000000<>+0(SB), Y2, Y1
+	VMOVUPS      vec_4b400000<>+0(SB), Y2
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y1, Y2
+	VSUBPS       vec_4b400000<>+0(SB), Y2, Y3
+	VMOVAPS      Y1, Y4
+	VFNMADD231PS vec_3f318000<>+0(SB), Y3, Y4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y3, Y4
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y5
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3f800000<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3f800000<>+0(SB), Y4, Y5
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       Y2, Y5, Y5
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y1, Y3
+	VMULPS       vec_7e967699<>+0(SB), Y1, Y4
+	VBLENDVPS    Y3, Y4, Y5, Y5
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y1, Y3
+	VANDPS       Y3, Y5, Y5
+	VADDPS       vec_3f800000<>+0(SB), Y5, Y5
+	VMOVUPS      vec_3f800000<>+0(SB), Y1
+	VDIVPS       Y5, Y1, Y1
+	VMULPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (AX)(BX*1)
+	VMOVUPS      32(CX)(BX*1), Y0
+	VMOVUPS      vec_3fcc422a<>+0(SB), Y2
+	VMULPS       Y0, Y0, Y1
+	VFMADD231PS  vec_3d922279<>+0(SB), Y1, Y2
+	VMULPS       Y0, Y2, Y2
+	VXORPS       vec_80000000<>+0(SB), Y2, Y1
+	VMOVUPS      vec_4b400000<>+0(SB), Y2
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y1, Y2
+	VSUBPS       vec_4b400000<>+0(SB), Y2, Y3
+	VMOVAPS      Y1, Y4
+	VFNMADD231PS vec_3f318000<>+0(SB), Y3, Y4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y3, Y4
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y5
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3f800000<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3f800000<>+0(SB), Y4, Y5
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       Y2, Y5, Y5
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y1, Y3
+	VMULPS       vec_7e967699<>+0(SB), Y1, Y4
+	VBLENDVPS    Y3, Y4, Y5, Y5
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y1, Y3
+	VANDPS       Y3, Y5, Y5
+	VADDPS       vec_3f800000<>+0(SB), Y5, Y5
+	VMOVUPS      vec_3f800000<>+0(SB), Y1
+	VDIVPS       Y5, Y1, Y1
+	VMULPS       Y1, Y0, Y0
+	VMOVUPS      Y0, 32(AX)(BX*1)
+	ADDQ         $0x40, BX
+	SUBQ         $0x10, DX
+	JGE          loop
+
+tail:
+	ADDQ         $0x10, DX
+	JZ           done
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     vec_iota<>+0(SB), Y0, Y1
+	VPCMPGTD     vec_iota<>+32(SB), Y0, Y0
+	VMASKMOVPS   (CX)(BX*1), Y1, Y2
+	VMOVUPS      vec_3fcc422a<>+0(SB), Y4
+	VMULPS       Y2, Y2, Y3
+	VFMADD231PS  vec_3d922279<>+0(SB), Y3, Y4
+	VMULPS       Y2, Y4, Y4
+	VXORPS       vec_80000000<>+0(SB), Y4, Y3
+	VMOVUPS      vec_4b400000<>+0(SB), Y4
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y3, Y4
+	VSUBPS       vec_4b400000<>+0(SB), Y4, Y5
+	VMOVAPS      Y3, Y6
+	VFNMADD231PS vec_3f318000<>+0(SB), Y5, Y6
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y5, Y6
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y7
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3f800000<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3f800000<>+0(SB), Y6, Y7
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y7, Y7
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y3, Y5
+	VMULPS       vec_7e967699<>+0(SB), Y3, Y6
+	VBLENDVPS    Y5, Y6, Y7, Y7
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y3, Y5
+	VANDPS       Y5, Y7, Y7
+	VADDPS       vec_3f800000<>+0(SB), Y7, Y7
+	VMOVUPS      vec_3f800000<>+0(SB), Y3
+	VDIVPS       Y7, Y3, Y3
+	VMULPS       Y3, Y2, Y2
+	VMASKMOVPS   Y2, Y1, (AX)(BX*1)
+	VMASKMOVPS   32(CX)(BX*1), Y0, Y1
+	VMOVUPS      vec_3fcc422a<>+0(SB), Y3
+	VMULPS       Y1, Y1, Y2
+	VFMADD231PS  vec_3d922279<>+0(SB), Y2, Y3
+	VMULPS       Y1, Y3, Y3
+	VXORPS       vec_80000000<>+0(SB), Y3, Y2
+	VMOVUPS      vec_4b400000<>+0(SB), Y3
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y2, Y3
+	VSUBPS       vec_4b400000<>+0(SB), Y3, Y4
+	VMOVAPS      Y2, Y5
+	VFNMADD231PS vec_3f318000<>+0(SB), Y4, Y5
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y4, Y5
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y6
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3f800000<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3f800000<>+0(SB), Y5, Y6
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y6, Y6
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y2, Y4
+	VMULPS       vec_7e967699<>+0(SB), Y2, Y5
+	VBLENDVPS    Y4, Y5, Y6, Y6
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y2, Y4
+	VANDPS       Y4, Y6, Y6
+	VADDPS       vec_3f800000<>+0(SB), Y6, Y6
+	VMOVUPS      vec_3f800000<>+0(SB), Y2
+	VDIVPS       Y6, Y2, Y2
+	VMULPS       Y2, Y1, Y1
+	VMASKMOVPS   Y1, Y0, 32(AX)(BX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func geluGradAVX2(dx []float32, x []float32, dy []float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·geluGradAVX2(SB), NOSPLIT, $0-72
+	MOVQ dx_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ dy_base+48(FP), DX
+	MOVQ dx_len+8(FP), BX
+	XORQ SI, SI
+	SUBQ $0x10, BX
+	JL   tail
+
+loop:
+	VMOVUPS      (CX)(SI*1), Y0
+	VMOVUPS      vec_3fcc422a<>+0(SB), Y2
+	VMULPS       Y0, Y0, Y1
+	VFMADD231PS  vec_3d922279<>+0(SB), Y1, Y2
+	VMULPS       Y0, Y2, Y2
+	VXORPS       vec_80000000<>+0(SB), Y2, Y1
+	VMOVUPS      vec_4b400000<>+0(SB), Y2
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y1, Y2
+	VSUBPS       vec_4b400000<>+0(SB), Y2, Y3
+	VMOVAPS      Y1, Y4
+	VFNMADD231PS vec_3f318000<>+0(SB), Y3, Y4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y3, Y4
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y5
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3f800000<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3f800000<>+0(SB), Y4, Y5
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       Y2, Y5, Y5
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y1, Y3
+	VMULPS       vec_7e967699<>+0(SB), Y1, Y4
+	VBLENDVPS    Y3, Y4, Y5, Y5
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y1, Y3
+	VANDPS       Y3, Y5, Y5
+	VADDPS       vec_3f800000<>+0(SB), Y5, Y5
+	VMOVUPS      vec_3f800000<>+0(SB), Y1
+	VDIVPS       Y5, Y1, Y1
+	VMOVUPS      vec_3fcc422a<>+0(SB), Y3
+	VMULPS       Y0, Y0, Y2
+	VFMADD231PS  vec_3e5b33b6<>+0(SB), Y2, Y3
+	VMULPS       Y1, Y0, Y0
+	VMOVUPS      (DX)(SI*1), Y2
+	VMOVUPS      vec_3f800000<>+0(SB), Y4
+	VSUBPS       Y1, Y4, Y4
+	VMULPS       Y4, Y0, Y0
+	VFMADD213PS  Y1, Y0, Y3
+	VMOVUPS      (AX)(SI*1), Y0
+	VFMADD231PS  Y2, Y3, Y0
+	VMOVUPS      Y0, (AX)(SI*1)
+	VMOVUPS      32(CX)(SI*1), Y0
+	VMOVUPS      vec_3fcc422a<>+0(SB), Y2
+	VMULPS       Y0, Y0, Y1
+	VFMADD231PS  vec_3d922279<>+0(SB), Y1, Y2
+	VMULPS       Y0, Y2, Y2
+	VXORPS       vec_80000000<>+0(SB), Y2, Y1
+	VMOVUPS      vec_4b400000<>+0(SB), Y2
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y1, Y2
+	VSUBPS       vec_4b400000<>+0(SB), Y2, Y3
+	VMOVAPS      Y1, Y4
+	VFNMADD231PS vec_3f318000<>+0(SB), Y3, Y4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y3, Y4
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y5
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3f800000<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3f800000<>+0(SB), Y4, Y5
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       Y2, Y5, Y5
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y1, Y3
+	VMULPS       vec_7e967699<>+0(SB), Y1, Y4
+	VBLENDVPS    Y3, Y4, Y5, Y5
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y1, Y3
+	VANDPS       Y3, Y5, Y5
+	VADDPS       vec_3f800000<>+0(SB), Y5, Y5
+	VMOVUPS      vec_3f800000<>+0(SB), Y1
+	VDIVPS       Y5, Y1, Y1
+	VMOVUPS      vec_3fcc422a<>+0(SB), Y3
+	VMULPS       Y0, Y0, Y2
+	VFMADD231PS  vec_3e5b33b6<>+0(SB), Y2, Y3
+	VMULPS       Y1, Y0, Y0
+	VMOVUPS      32(DX)(SI*1), Y2
+	VMOVUPS      vec_3f800000<>+0(SB), Y4
+	VSUBPS       Y1, Y4, Y4
+	VMULPS       Y4, Y0, Y0
+	VFMADD213PS  Y1, Y0, Y3
+	VMOVUPS      32(AX)(SI*1), Y0
+	VFMADD231PS  Y2, Y3, Y0
+	VMOVUPS      Y0, 32(AX)(SI*1)
+	ADDQ         $0x40, SI
+	SUBQ         $0x10, BX
+	JGE          loop
+
+tail:
+	ADDQ         $0x10, BX
+	JZ           done
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     vec_iota<>+0(SB), Y0, Y1
+	VPCMPGTD     vec_iota<>+32(SB), Y0, Y0
+	VMASKMOVPS   (CX)(SI*1), Y1, Y2
+	VMOVUPS      vec_3fcc422a<>+0(SB), Y4
+	VMULPS       Y2, Y2, Y3
+	VFMADD231PS  vec_3d922279<>+0(SB), Y3, Y4
+	VMULPS       Y2, Y4, Y4
+	VXORPS       vec_80000000<>+0(SB), Y4, Y3
+	VMOVUPS      vec_4b400000<>+0(SB), Y4
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y3, Y4
+	VSUBPS       vec_4b400000<>+0(SB), Y4, Y5
+	VMOVAPS      Y3, Y6
+	VFNMADD231PS vec_3f318000<>+0(SB), Y5, Y6
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y5, Y6
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y7
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3f800000<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3f800000<>+0(SB), Y6, Y7
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y7, Y7
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y3, Y5
+	VMULPS       vec_7e967699<>+0(SB), Y3, Y6
+	VBLENDVPS    Y5, Y6, Y7, Y7
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y3, Y5
+	VANDPS       Y5, Y7, Y7
+	VADDPS       vec_3f800000<>+0(SB), Y7, Y7
+	VMOVUPS      vec_3f800000<>+0(SB), Y3
+	VDIVPS       Y7, Y3, Y3
+	VMOVUPS      vec_3fcc422a<>+0(SB), Y5
+	VMULPS       Y2, Y2, Y4
+	VFMADD231PS  vec_3e5b33b6<>+0(SB), Y4, Y5
+	VMULPS       Y3, Y2, Y2
+	VMASKMOVPS   (DX)(SI*1), Y1, Y4
+	VMOVUPS      vec_3f800000<>+0(SB), Y6
+	VSUBPS       Y3, Y6, Y6
+	VMULPS       Y6, Y2, Y2
+	VFMADD213PS  Y3, Y2, Y5
+	VMASKMOVPS   (AX)(SI*1), Y1, Y2
+	VFMADD231PS  Y4, Y5, Y2
+	VMASKMOVPS   Y2, Y1, (AX)(SI*1)
+	VMASKMOVPS   32(CX)(SI*1), Y0, Y1
+	VMOVUPS      vec_3fcc422a<>+0(SB), Y3
+	VMULPS       Y1, Y1, Y2
+	VFMADD231PS  vec_3d922279<>+0(SB), Y2, Y3
+	VMULPS       Y1, Y3, Y3
+	VXORPS       vec_80000000<>+0(SB), Y3, Y2
+	VMOVUPS      vec_4b400000<>+0(SB), Y3
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y2, Y3
+	VSUBPS       vec_4b400000<>+0(SB), Y3, Y4
+	VMOVAPS      Y2, Y5
+	VFNMADD231PS vec_3f318000<>+0(SB), Y4, Y5
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y4, Y5
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y6
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3f800000<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3f800000<>+0(SB), Y5, Y6
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y6, Y6
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y2, Y4
+	VMULPS       vec_7e967699<>+0(SB), Y2, Y5
+	VBLENDVPS    Y4, Y5, Y6, Y6
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y2, Y4
+	VANDPS       Y4, Y6, Y6
+	VADDPS       vec_3f800000<>+0(SB), Y6, Y6
+	VMOVUPS      vec_3f800000<>+0(SB), Y2
+	VDIVPS       Y6, Y2, Y2
+	VMOVUPS      vec_3fcc422a<>+0(SB), Y4
+	VMULPS       Y1, Y1, Y3
+	VFMADD231PS  vec_3e5b33b6<>+0(SB), Y3, Y4
+	VMULPS       Y2, Y1, Y1
+	VMASKMOVPS   32(DX)(SI*1), Y0, Y3
+	VMOVUPS      vec_3f800000<>+0(SB), Y5
+	VSUBPS       Y2, Y5, Y5
+	VMULPS       Y5, Y1, Y1
+	VFMADD213PS  Y2, Y1, Y4
+	VMASKMOVPS   32(AX)(SI*1), Y0, Y1
+	VFMADD231PS  Y3, Y4, Y1
+	VMASKMOVPS   Y1, Y0, 32(AX)(SI*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func tanhAVX2(dst []float32, x []float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·tanhAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	XORQ BX, BX
+	SUBQ $0x10, DX
+	JL   tail
+
+loop:
+	VMOVUPS      (CX)(BX*1), Y0
+	VANDPS       vec_80000000<>+0(SB), Y0, Y1
+	VANDPS       vec_7fffffff<>+0(SB), Y0, Y2
+	VADDPS       Y2, Y2, Y3
+	VMOVUPS      vec_4b400000<>+0(SB), Y4
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y3, Y4
+	VSUBPS       vec_4b400000<>+0(SB), Y4, Y5
+	VMOVAPS      Y3, Y6
+	VFNMADD231PS vec_3f318000<>+0(SB), Y5, Y6
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y5, Y6
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y7
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3f800000<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3f800000<>+0(SB), Y6, Y7
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y7, Y7
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y3, Y5
+	VMULPS       vec_7e967699<>+0(SB), Y3, Y6
+	VBLENDVPS    Y5, Y6, Y7, Y7
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y3, Y5
+	VANDPS       Y5, Y7, Y7
+	VADDPS       vec_3f800000<>+0(SB), Y7, Y7
+	VMOVUPS      vec_40000000<>+0(SB), Y3
+	VDIVPS       Y7, Y3, Y3
+	VMOVUPS      vec_3f800000<>+0(SB), Y4
+	VSUBPS       Y3, Y4, Y3
+	VORPS        Y1, Y3, Y3
+	VMULPS       Y0, Y0, Y1
+	VMOVUPS      vec_bbbaf0ea<>+0(SB), Y4
+	VFMADD213PS  vec_3ca9134e<>+0(SB), Y1, Y4
+	VFMADD213PS  vec_bd5c1e2d<>+0(SB), Y1, Y4
+	VFMADD213PS  vec_3e088393<>+0(SB), Y1, Y4
+	VFMADD213PS  vec_beaaaa99<>+0(SB), Y1, Y4
+	VMULPS       Y1, Y4, Y4
+	VFMADD213PS  Y0, Y0, Y4
+	VCMPPS       $0x11, vec_3f200000<>+0(SB), Y2, Y2
+	VBLENDVPS    Y2, Y4, Y3, Y3
+	VMOVUPS      Y3, (AX)(BX*1)
+	VMOVUPS      32(CX)(BX*1), Y0
+	VANDPS       vec_80000000<>+0(SB), Y0, Y1
+	VANDPS       vec_7fffffff<>+0(SB), Y0, Y2
+	VADDPS       Y2, Y2, Y3
+	VMOVUPS      vec_4b400000<>+0(SB), Y4
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y3, Y4
+	VSUBPS       vec_4b400000<>+0(SB), Y4, Y5
+	VMOVAPS      Y3, Y6
+	VFNMADD231PS vec_3f318000<>+0(SB), Y5, Y6
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y5, Y6
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y7
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3f800000<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3f800000<>+0(SB), Y6, Y7
+	VPSLLD       $0x17, Y4, Y4
+	VPADDD       Y4, Y7, Y7
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y3, Y5
+	VMULPS       vec_7e967699<>+0(SB), Y3, Y6
+	VBLENDVPS    Y5, Y6, Y7, Y7
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y3, Y5
+	VANDPS       Y5, Y7, Y7
+	VADDPS       vec_3f800000<>+0(SB), Y7, Y7
+	VMOVUPS      vec_40000000<>+0(SB), Y3
+	VDIVPS       Y7, Y3, Y3
+	VMOVUPS      vec_3f800000<>+0(SB), Y4
+	VSUBPS       Y3, Y4, Y3
+	VORPS        Y1, Y3, Y3
+	VMULPS       Y0, Y0, Y1
+	VMOVUPS      vec_bbbaf0ea<>+0(SB), Y4
+	VFMADD213PS  vec_3ca9134e<>+0(SB), Y1, Y4
+	VFMADD213PS  vec_bd5c1e2d<>+0(SB), Y1, Y4
+	VFMADD213PS  vec_3e088393<>+0(SB), Y1, Y4
+	VFMADD213PS  vec_beaaaa99<>+0(SB), Y1, Y4
+	VMULPS       Y1, Y4, Y4
+	VFMADD213PS  Y0, Y0, Y4
+	VCMPPS       $0x11, vec_3f200000<>+0(SB), Y2, Y2
+	VBLENDVPS    Y2, Y4, Y3, Y3
+	VMOVUPS      Y3, 32(AX)(BX*1)
+	ADDQ         $0x40, BX
+	SUBQ         $0x10, DX
+	JGE          loop
+
+tail:
+	ADDQ         $0x10, DX
+	JZ           done
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     vec_iota<>+0(SB), Y0, Y1
+	VPCMPGTD     vec_iota<>+32(SB), Y0, Y0
+	VMASKMOVPS   (CX)(BX*1), Y1, Y2
+	VANDPS       vec_80000000<>+0(SB), Y2, Y3
+	VANDPS       vec_7fffffff<>+0(SB), Y2, Y4
+	VADDPS       Y4, Y4, Y5
+	VMOVUPS      vec_4b400000<>+0(SB), Y6
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y5, Y6
+	VSUBPS       vec_4b400000<>+0(SB), Y6, Y7
+	VMOVAPS      Y5, Y8
+	VFNMADD231PS vec_3f318000<>+0(SB), Y7, Y8
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y7, Y8
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y9
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y8, Y9
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y8, Y9
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y8, Y9
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y8, Y9
+	VFMADD213PS  vec_3f800000<>+0(SB), Y8, Y9
+	VFMADD213PS  vec_3f800000<>+0(SB), Y8, Y9
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y9, Y9
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y5, Y7
+	VMULPS       vec_7e967699<>+0(SB), Y5, Y8
+	VBLENDVPS    Y7, Y8, Y9, Y9
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y5, Y7
+	VANDPS       Y7, Y9, Y9
+	VADDPS       vec_3f800000<>+0(SB), Y9, Y9
+	VMOVUPS      vec_40000000<>+0(SB), Y5
+	VDIVPS       Y9, Y5, Y5
+	VMOVUPS      vec_3f800000<>+0(SB), Y6
+	VSUBPS       Y5, Y6, Y5
+	VORPS        Y3, Y5, Y5
+	VMULPS       Y2, Y2, Y3
+	VMOVUPS      vec_bbbaf0ea<>+0(SB), Y6
+	VFMADD213PS  vec_3ca9134e<>+0(SB), Y3, Y6
+	VFMADD213PS  vec_bd5c1e2d<>+0(SB), Y3, Y6
+	VFMADD213PS  vec_3e088393<>+0(SB), Y3, Y6
+	VFMADD213PS  vec_beaaaa99<>+0(SB), Y3, Y6
+	VMULPS       Y3, Y6, Y6
+	VFMADD213PS  Y2, Y2, Y6
+	VCMPPS       $0x11, vec_3f200000<>+0(SB), Y4, Y4
+	VBLENDVPS    Y4, Y6, Y5, Y5
+	VMASKMOVPS   Y5, Y1, (AX)(BX*1)
+	VMASKMOVPS   32(CX)(BX*1), Y0, Y1
+	VANDPS       vec_80000000<>+0(SB), Y1, Y2
+	VANDPS       vec_7fffffff<>+0(SB), Y1, Y3
+	VADDPS       Y3, Y3, Y4
+	VMOVUPS      vec_4b400000<>+0(SB), Y5
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y4, Y5
+	VSUBPS       vec_4b400000<>+0(SB), Y5, Y6
+	VMOVAPS      Y4, Y7
+	VFNMADD231PS vec_3f318000<>+0(SB), Y6, Y7
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y6, Y7
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y8
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3f800000<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3f800000<>+0(SB), Y7, Y8
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y8, Y8
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y4, Y6
+	VMULPS       vec_7e967699<>+0(SB), Y4, Y7
+	VBLENDVPS    Y6, Y7, Y8, Y8
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y4, Y6
+	VANDPS       Y6, Y8, Y8
+	VADDPS       vec_3f800000<>+0(SB), Y8, Y8
+	VMOVUPS      vec_40000000<>+0(SB), Y4
+	VDIVPS       Y8, Y4, Y4
+	VMOVUPS      vec_3f800000<>+0(SB), Y5
+	VSUBPS       Y4, Y5, Y4
+	VORPS        Y2, Y4, Y4
+	VMULPS       Y1, Y1, Y2
+	VMOVUPS      vec_bbbaf0ea<>+0(SB), Y5
+	VFMADD213PS  vec_3ca9134e<>+0(SB), Y2, Y5
+	VFMADD213PS  vec_bd5c1e2d<>+0(SB), Y2, Y5
+	VFMADD213PS  vec_3e088393<>+0(SB), Y2, Y5
+	VFMADD213PS  vec_beaaaa99<>+0(SB), Y2, Y5
+	VMULPS       Y2, Y5, Y5
+	VFMADD213PS  Y1, Y1, Y5
+	VCMPPS       $0x11, vec_3f200000<>+0(SB), Y3, Y3
+	VBLENDVPS    Y3, Y5, Y4, Y4
+	VMASKMOVPS   Y4, Y0, 32(AX)(BX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func tanhGradAVX2(dx []float32, y []float32, dy []float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·tanhGradAVX2(SB), NOSPLIT, $0-72
+	MOVQ dx_base+0(FP), AX
+	MOVQ y_base+24(FP), CX
+	MOVQ dy_base+48(FP), DX
+	MOVQ dx_len+8(FP), BX
+	XORQ SI, SI
+	SUBQ $0x10, BX
+	JL   tail
+
+loop:
+	VMOVUPS      (CX)(SI*1), Y0
+	VMOVUPS      vec_3f800000<>+0(SB), Y1
+	VFNMADD231PS Y0, Y0, Y1
+	VMOVUPS      (DX)(SI*1), Y0
+	VMOVUPS      (AX)(SI*1), Y2
+	VFMADD231PS  Y0, Y1, Y2
+	VMOVUPS      Y2, (AX)(SI*1)
+	VMOVUPS      32(CX)(SI*1), Y0
+	VMOVUPS      vec_3f800000<>+0(SB), Y1
+	VFNMADD231PS Y0, Y0, Y1
+	VMOVUPS      32(DX)(SI*1), Y0
+	VMOVUPS      32(AX)(SI*1), Y2
+	VFMADD231PS  Y0, Y1, Y2
+	VMOVUPS      Y2, 32(AX)(SI*1)
+	ADDQ         $0x40, SI
+	SUBQ         $0x10, BX
+	JGE          loop
+
+tail:
+	ADDQ         $0x10, BX
+	JZ           done
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     vec_iota<>+0(SB), Y0, Y1
+	VPCMPGTD     vec_iota<>+32(SB), Y0, Y0
+	VMASKMOVPS   (CX)(SI*1), Y1, Y2
+	VMOVUPS      vec_3f800000<>+0(SB), Y3
+	VFNMADD231PS Y2, Y2, Y3
+	VMASKMOVPS   (DX)(SI*1), Y1, Y2
+	VMASKMOVPS   (AX)(SI*1), Y1, Y4
+	VFMADD231PS  Y2, Y3, Y4
+	VMASKMOVPS   Y4, Y1, (AX)(SI*1)
+	VMASKMOVPS   32(CX)(SI*1), Y0, Y1
+	VMOVUPS      vec_3f800000<>+0(SB), Y2
+	VFNMADD231PS Y1, Y1, Y2
+	VMASKMOVPS   32(DX)(SI*1), Y0, Y1
+	VMASKMOVPS   32(AX)(SI*1), Y0, Y3
+	VFMADD231PS  Y1, Y2, Y3
+	VMASKMOVPS   Y3, Y0, 32(AX)(SI*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func reluAVX2(dst []float32, x []float32)
+// Requires: AVX, AVX2
+TEXT ·reluAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	XORQ BX, BX
+	SUBQ $0x10, DX
+	JL   tail
+
+loop:
+	VMOVUPS (CX)(BX*1), Y0
+	VXORPS  Y1, Y1, Y1
+	VMAXPS  Y0, Y1, Y0
+	VMOVUPS Y0, (AX)(BX*1)
+	VMOVUPS 32(CX)(BX*1), Y0
+	VXORPS  Y1, Y1, Y1
+	VMAXPS  Y0, Y1, Y0
+	VMOVUPS Y0, 32(AX)(BX*1)
+	ADDQ    $0x40, BX
+	SUBQ    $0x10, DX
+	JGE     loop
+
+tail:
+	ADDQ         $0x10, DX
+	JZ           done
+	VMOVD        DX, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     vec_iota<>+0(SB), Y0, Y1
+	VPCMPGTD     vec_iota<>+32(SB), Y0, Y0
+	VMASKMOVPS   (CX)(BX*1), Y1, Y2
+	VXORPS       Y3, Y3, Y3
+	VMAXPS       Y2, Y3, Y2
+	VMASKMOVPS   Y2, Y1, (AX)(BX*1)
+	VMASKMOVPS   32(CX)(BX*1), Y0, Y1
+	VXORPS       Y2, Y2, Y2
+	VMAXPS       Y1, Y2, Y1
+	VMASKMOVPS   Y1, Y0, 32(AX)(BX*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func reluGradAVX2(dx []float32, y []float32, dy []float32)
+// Requires: AVX, AVX2
+TEXT ·reluGradAVX2(SB), NOSPLIT, $0-72
+	MOVQ dx_base+0(FP), AX
+	MOVQ y_base+24(FP), CX
+	MOVQ dy_base+48(FP), DX
+	MOVQ dx_len+8(FP), BX
+	XORQ SI, SI
+	SUBQ $0x10, BX
+	JL   tail
+
+loop:
+	VMOVUPS   (CX)(SI*1), Y0
+	VMOVUPS   (DX)(SI*1), Y1
+	VMOVUPS   (AX)(SI*1), Y2
+	VXORPS    Y3, Y3, Y3
+	VCMPPS    $0x1e, Y3, Y0, Y3
+	VADDPS    Y2, Y1, Y1
+	VBLENDVPS Y3, Y1, Y2, Y2
+	VMOVUPS   Y2, (AX)(SI*1)
+	VMOVUPS   32(CX)(SI*1), Y0
+	VMOVUPS   32(DX)(SI*1), Y1
+	VMOVUPS   32(AX)(SI*1), Y2
+	VXORPS    Y3, Y3, Y3
+	VCMPPS    $0x1e, Y3, Y0, Y3
+	VADDPS    Y2, Y1, Y1
+	VBLENDVPS Y3, Y1, Y2, Y2
+	VMOVUPS   Y2, 32(AX)(SI*1)
+	ADDQ      $0x40, SI
+	SUBQ      $0x10, BX
+	JGE       loop
+
+tail:
+	ADDQ         $0x10, BX
+	JZ           done
+	VMOVD        BX, X0
+	VPBROADCASTD X0, Y0
+	VPCMPGTD     vec_iota<>+0(SB), Y0, Y1
+	VPCMPGTD     vec_iota<>+32(SB), Y0, Y0
+	VMASKMOVPS   (CX)(SI*1), Y1, Y2
+	VMASKMOVPS   (DX)(SI*1), Y1, Y3
+	VMASKMOVPS   (AX)(SI*1), Y1, Y4
+	VXORPS       Y5, Y5, Y5
+	VCMPPS       $0x1e, Y5, Y2, Y5
+	VADDPS       Y4, Y3, Y3
+	VBLENDVPS    Y5, Y3, Y4, Y4
+	VMASKMOVPS   Y4, Y1, (AX)(SI*1)
+	VMASKMOVPS   32(CX)(SI*1), Y0, Y1
+	VMASKMOVPS   32(DX)(SI*1), Y0, Y2
+	VMASKMOVPS   32(AX)(SI*1), Y0, Y3
+	VXORPS       Y4, Y4, Y4
+	VCMPPS       $0x1e, Y4, Y1, Y4
+	VADDPS       Y3, Y2, Y2
+	VBLENDVPS    Y4, Y2, Y3, Y3
+	VMASKMOVPS   Y3, Y0, 32(AX)(SI*1)
+
+done:
+	VZEROUPPER
+	RET
+
+// func normSquaresAVX2(x []float32, mean float32) (sum float32)
 // Requires: AVX, AVX2, FMA3, SSE
 TEXT ·normSquaresAVX2(SB), NOSPLIT, $0-36
 	MOVQ         x_base+0(FP), AX
-	MOVQ         x_len+8(FP), CX
-	MOVSS        mean+24(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS mean+24(FP), Y0
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
+	MOVQ         x_len+8(FP), CX
 	XORQ         DX, DX
+	SUBQ         $0x10, CX
+	JL           tail
 
 loop:
-	CMPQ        CX, $0x10
-	JL          tail
 	VMOVUPS     (AX)(DX*1), Y3
 	VSUBPS      Y0, Y3, Y3
 	VFMADD231PS Y3, Y3, Y1
@@ -3413,19 +4685,19 @@ loop:
 	VFMADD231PS Y3, Y3, Y2
 	ADDQ        $0x40, DX
 	SUBQ        $0x10, CX
-	JMP         loop
+	JGE         loop
 
 tail:
-	TESTQ        CX, CX
+	ADDQ         $0x10, CX
 	JZ           done
 	VMOVD        CX, X3
 	VPBROADCASTD X3, Y3
-	VPCMPGTD     iota16<>+0(SB), Y3, Y4
+	VPCMPGTD     vec_iota<>+0(SB), Y3, Y4
+	VPCMPGTD     vec_iota<>+32(SB), Y3, Y3
 	VMASKMOVPS   (AX)(DX*1), Y4, Y5
 	VSUBPS       Y0, Y5, Y5
 	VANDPS       Y4, Y5, Y5
 	VFMADD231PS  Y5, Y5, Y1
-	VPCMPGTD     iota16<>+32(SB), Y3, Y3
 	VMASKMOVPS   32(AX)(DX*1), Y3, Y4
 	VSUBPS       Y0, Y4, Y4
 	VANDPS       Y3, Y4, Y4
@@ -3438,27 +4710,25 @@ done:
 	VMOVHLPS     X0, X0, X1
 	VADDPS       X1, X0, X0
 	VMOVSHDUP    X0, X1
-	VADDSS       X1, X0, X0
-	MOVSS        X0, ret+32(FP)
+	VADDPS       X1, X0, X0
+	MOVSS        X0, sum+32(FP)
 	VZEROUPPER
 	RET
 
 // func normApplyAVX2(dst []float32, x []float32, w []float32, mean float32, rstd float32)
-// Requires: AVX, AVX2, SSE
+// Requires: AVX, AVX2
 TEXT ·normApplyAVX2(SB), NOSPLIT, $0-80
 	MOVQ         dst_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	MOVQ         w_base+48(FP), DX
+	VBROADCASTSS mean+72(FP), Y0
+	VBROADCASTSS rstd+76(FP), Y1
 	MOVQ         dst_len+8(FP), BX
-	MOVSS        mean+72(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        rstd+76(FP), X1
-	VBROADCASTSS X1, Y1
 	XORQ         SI, SI
+	SUBQ         $0x10, BX
+	JL           tail
 
 loop:
-	CMPQ    BX, $0x10
-	JL      tail
 	VMOVUPS (CX)(SI*1), Y2
 	VSUBPS  Y0, Y2, Y2
 	VMULPS  Y1, Y2, Y2
@@ -3473,21 +4743,21 @@ loop:
 	VMOVUPS Y2, 32(AX)(SI*1)
 	ADDQ    $0x40, SI
 	SUBQ    $0x10, BX
-	JMP     loop
+	JGE     loop
 
 tail:
-	TESTQ        BX, BX
+	ADDQ         $0x10, BX
 	JZ           done
 	VMOVD        BX, X2
 	VPBROADCASTD X2, Y2
-	VPCMPGTD     iota16<>+0(SB), Y2, Y3
+	VPCMPGTD     vec_iota<>+0(SB), Y2, Y3
+	VPCMPGTD     vec_iota<>+32(SB), Y2, Y2
 	VMASKMOVPS   (CX)(SI*1), Y3, Y4
 	VSUBPS       Y0, Y4, Y4
 	VMULPS       Y1, Y4, Y4
 	VMASKMOVPS   (DX)(SI*1), Y3, Y5
 	VMULPS       Y5, Y4, Y4
 	VMASKMOVPS   Y4, Y3, (AX)(SI*1)
-	VPCMPGTD     iota16<>+32(SB), Y2, Y2
 	VMASKMOVPS   32(CX)(SI*1), Y2, Y3
 	VSUBPS       Y0, Y3, Y3
 	VMULPS       Y1, Y3, Y3
@@ -3499,56 +4769,57 @@ done:
 	VZEROUPPER
 	RET
 
-// func normDotAVX2(w []float32, dy []float32, x []float32, mean float32) (ret float32)
+// func normDotAVX2(w []float32, dy []float32, x []float32, mean float32) (sum float32)
 // Requires: AVX, AVX2, FMA3, SSE
 TEXT ·normDotAVX2(SB), NOSPLIT, $0-84
 	MOVQ         w_base+0(FP), AX
 	MOVQ         dy_base+24(FP), CX
 	MOVQ         x_base+48(FP), DX
-	MOVQ         w_len+8(FP), BX
-	MOVSS        mean+72(FP), X0
-	VBROADCASTSS X0, Y0
+	VBROADCASTSS mean+72(FP), Y0
 	VXORPS       Y1, Y1, Y1
 	VXORPS       Y2, Y2, Y2
+	MOVQ         w_len+8(FP), BX
 	XORQ         SI, SI
+	SUBQ         $0x10, BX
+	JL           tail
 
 loop:
-	CMPQ        BX, $0x10
-	JL          tail
 	VMOVUPS     (DX)(SI*1), Y3
 	VSUBPS      Y0, Y3, Y3
-	VMOVUPS     (CX)(SI*1), Y4
-	VMOVUPS     (AX)(SI*1), Y5
+	VMOVUPS     (AX)(SI*1), Y4
+	VMOVUPS     (CX)(SI*1), Y5
 	VMULPS      Y5, Y4, Y4
 	VFMADD231PS Y3, Y4, Y1
 	VMOVUPS     32(DX)(SI*1), Y3
 	VSUBPS      Y0, Y3, Y3
-	VMOVUPS     32(CX)(SI*1), Y4
-	VMOVUPS     32(AX)(SI*1), Y5
+	VMOVUPS     32(AX)(SI*1), Y4
+	VMOVUPS     32(CX)(SI*1), Y5
 	VMULPS      Y5, Y4, Y4
 	VFMADD231PS Y3, Y4, Y2
 	ADDQ        $0x40, SI
 	SUBQ        $0x10, BX
-	JMP         loop
+	JGE         loop
 
 tail:
-	TESTQ        BX, BX
+	ADDQ         $0x10, BX
 	JZ           done
 	VMOVD        BX, X3
 	VPBROADCASTD X3, Y3
-	VPCMPGTD     iota16<>+0(SB), Y3, Y4
+	VPCMPGTD     vec_iota<>+0(SB), Y3, Y4
+	VPCMPGTD     vec_iota<>+32(SB), Y3, Y3
 	VMASKMOVPS   (DX)(SI*1), Y4, Y5
 	VSUBPS       Y0, Y5, Y5
-	VMASKMOVPS   (CX)(SI*1), Y4, Y6
-	VMASKMOVPS   (AX)(SI*1), Y4, Y4
-	VMULPS       Y4, Y6, Y6
+	VMASKMOVPS   (AX)(SI*1), Y4, Y6
+	VMASKMOVPS   (CX)(SI*1), Y4, Y7
+	VMULPS       Y7, Y6, Y6
+	VANDPS       Y4, Y5, Y5
 	VFMADD231PS  Y5, Y6, Y1
-	VPCMPGTD     iota16<>+32(SB), Y3, Y3
 	VMASKMOVPS   32(DX)(SI*1), Y3, Y4
 	VSUBPS       Y0, Y4, Y4
-	VMASKMOVPS   32(CX)(SI*1), Y3, Y0
-	VMASKMOVPS   32(AX)(SI*1), Y3, Y3
-	VMULPS       Y3, Y0, Y0
+	VMASKMOVPS   32(AX)(SI*1), Y3, Y0
+	VMASKMOVPS   32(CX)(SI*1), Y3, Y5
+	VMULPS       Y5, Y0, Y0
+	VANDPS       Y3, Y4, Y4
 	VFMADD231PS  Y4, Y0, Y2
 
 done:
@@ -3558,100 +4829,94 @@ done:
 	VMOVHLPS     X0, X0, X1
 	VADDPS       X1, X0, X0
 	VMOVSHDUP    X0, X1
-	VADDSS       X1, X0, X0
-	MOVSS        X0, ret+80(FP)
+	VADDPS       X1, X0, X0
+	MOVSS        X0, sum+80(FP)
 	VZEROUPPER
 	RET
 
 // func normGradXAVX2(dx []float32, x []float32, w []float32, dy []float32, mean float32, rstd float32, c1 float32, c2 float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·normGradXAVX2(SB), NOSPLIT, $0-112
 	MOVQ         dx_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	MOVQ         w_base+48(FP), DX
 	MOVQ         dy_base+72(FP), BX
+	VBROADCASTSS mean+96(FP), Y0
+	VBROADCASTSS rstd+100(FP), Y1
+	VBROADCASTSS c1+104(FP), Y2
+	VBROADCASTSS c2+108(FP), Y3
 	MOVQ         dx_len+8(FP), SI
-	MOVSS        mean+96(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        rstd+100(FP), X1
-	VBROADCASTSS X1, Y1
-	MOVSS        c1+104(FP), X2
-	VBROADCASTSS X2, Y2
-	MOVSS        c2+108(FP), X3
-	VBROADCASTSS X3, Y3
 	XORQ         DI, DI
+	SUBQ         $0x10, SI
+	JL           tail
 
 loop:
-	CMPQ         SI, $0x10
-	JL           tail
 	VMOVUPS      (CX)(DI*1), Y4
 	VSUBPS       Y0, Y4, Y4
-	VMOVUPS      (BX)(DI*1), Y5
-	VMOVUPS      (DX)(DI*1), Y6
-	VFMSUB213PS  Y2, Y6, Y5
+	VMOVUPS      (DX)(DI*1), Y5
+	VMOVUPS      (AX)(DI*1), Y6
+	VMOVUPS      (BX)(DI*1), Y7
+	VFMSUB213PS  Y2, Y7, Y5
 	VFNMADD231PS Y3, Y4, Y5
-	VMOVUPS      (AX)(DI*1), Y4
-	VFMADD231PS  Y1, Y5, Y4
-	VMOVUPS      Y4, (AX)(DI*1)
+	VFMADD231PS  Y1, Y5, Y6
+	VMOVUPS      Y6, (AX)(DI*1)
 	VMOVUPS      32(CX)(DI*1), Y4
 	VSUBPS       Y0, Y4, Y4
-	VMOVUPS      32(BX)(DI*1), Y5
-	VMOVUPS      32(DX)(DI*1), Y6
-	VFMSUB213PS  Y2, Y6, Y5
+	VMOVUPS      32(DX)(DI*1), Y5
+	VMOVUPS      32(AX)(DI*1), Y6
+	VMOVUPS      32(BX)(DI*1), Y7
+	VFMSUB213PS  Y2, Y7, Y5
 	VFNMADD231PS Y3, Y4, Y5
-	VMOVUPS      32(AX)(DI*1), Y4
-	VFMADD231PS  Y1, Y5, Y4
-	VMOVUPS      Y4, 32(AX)(DI*1)
+	VFMADD231PS  Y1, Y5, Y6
+	VMOVUPS      Y6, 32(AX)(DI*1)
 	ADDQ         $0x40, DI
 	SUBQ         $0x10, SI
-	JMP          loop
+	JGE          loop
 
 tail:
-	TESTQ        SI, SI
+	ADDQ         $0x10, SI
 	JZ           done
 	VMOVD        SI, X4
 	VPBROADCASTD X4, Y4
-	VPCMPGTD     iota16<>+0(SB), Y4, Y5
+	VPCMPGTD     vec_iota<>+0(SB), Y4, Y5
+	VPCMPGTD     vec_iota<>+32(SB), Y4, Y4
 	VMASKMOVPS   (CX)(DI*1), Y5, Y6
 	VSUBPS       Y0, Y6, Y6
-	VMASKMOVPS   (BX)(DI*1), Y5, Y7
-	VMASKMOVPS   (DX)(DI*1), Y5, Y8
-	VFMSUB213PS  Y2, Y8, Y7
+	VMASKMOVPS   (DX)(DI*1), Y5, Y7
+	VMASKMOVPS   (AX)(DI*1), Y5, Y8
+	VMASKMOVPS   (BX)(DI*1), Y5, Y9
+	VFMSUB213PS  Y2, Y9, Y7
 	VFNMADD231PS Y3, Y6, Y7
-	VMASKMOVPS   (AX)(DI*1), Y5, Y6
-	VFMADD231PS  Y1, Y7, Y6
-	VMASKMOVPS   Y6, Y5, (AX)(DI*1)
-	VPCMPGTD     iota16<>+32(SB), Y4, Y4
+	VFMADD231PS  Y1, Y7, Y8
+	VMASKMOVPS   Y8, Y5, (AX)(DI*1)
 	VMASKMOVPS   32(CX)(DI*1), Y4, Y5
 	VSUBPS       Y0, Y5, Y5
-	VMASKMOVPS   32(BX)(DI*1), Y4, Y0
-	VMASKMOVPS   32(DX)(DI*1), Y4, Y6
-	VFMSUB213PS  Y2, Y6, Y0
+	VMASKMOVPS   32(DX)(DI*1), Y4, Y0
+	VMASKMOVPS   32(AX)(DI*1), Y4, Y6
+	VMASKMOVPS   32(BX)(DI*1), Y4, Y7
+	VFMSUB213PS  Y2, Y7, Y0
 	VFNMADD231PS Y3, Y5, Y0
-	VMASKMOVPS   32(AX)(DI*1), Y4, Y2
-	VFMADD231PS  Y1, Y0, Y2
-	VMASKMOVPS   Y2, Y4, 32(AX)(DI*1)
+	VFMADD231PS  Y1, Y0, Y6
+	VMASKMOVPS   Y6, Y4, 32(AX)(DI*1)
 
 done:
 	VZEROUPPER
 	RET
 
 // func normGradWAVX2(dw []float32, x []float32, dy []float32, mean float32, rstd float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·normGradWAVX2(SB), NOSPLIT, $0-80
 	MOVQ         dw_base+0(FP), AX
 	MOVQ         x_base+24(FP), CX
 	MOVQ         dy_base+48(FP), DX
+	VBROADCASTSS mean+72(FP), Y0
+	VBROADCASTSS rstd+76(FP), Y1
 	MOVQ         dw_len+8(FP), BX
-	MOVSS        mean+72(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        rstd+76(FP), X1
-	VBROADCASTSS X1, Y1
 	XORQ         SI, SI
+	SUBQ         $0x10, BX
+	JL           tail
 
 loop:
-	CMPQ        BX, $0x10
-	JL          tail
 	VMOVUPS     (CX)(SI*1), Y2
 	VSUBPS      Y0, Y2, Y2
 	VMOVUPS     (AX)(SI*1), Y3
@@ -3668,14 +4933,15 @@ loop:
 	VMOVUPS     Y3, 32(AX)(SI*1)
 	ADDQ        $0x40, SI
 	SUBQ        $0x10, BX
-	JMP         loop
+	JGE         loop
 
 tail:
-	TESTQ        BX, BX
+	ADDQ         $0x10, BX
 	JZ           done
 	VMOVD        BX, X2
 	VPBROADCASTD X2, Y2
-	VPCMPGTD     iota16<>+0(SB), Y2, Y3
+	VPCMPGTD     vec_iota<>+0(SB), Y2, Y3
+	VPCMPGTD     vec_iota<>+32(SB), Y2, Y2
 	VMASKMOVPS   (CX)(SI*1), Y3, Y4
 	VSUBPS       Y0, Y4, Y4
 	VMASKMOVPS   (AX)(SI*1), Y3, Y5
@@ -3683,7 +4949,6 @@ tail:
 	VMASKMOVPS   (DX)(SI*1), Y3, Y6
 	VFMADD231PS  Y6, Y4, Y5
 	VMASKMOVPS   Y5, Y3, (AX)(SI*1)
-	VPCMPGTD     iota16<>+32(SB), Y2, Y2
 	VMASKMOVPS   32(CX)(SI*1), Y2, Y3
 	VSUBPS       Y0, Y3, Y3
 	VMASKMOVPS   32(AX)(SI*1), Y2, Y0
@@ -3696,95 +4961,37 @@ done:
 	VZEROUPPER
 	RET
 
-// func maxAVX2(a []float32) (ret float32)
-// Requires: AVX, AVX2, SSE
-TEXT ·maxAVX2(SB), NOSPLIT, $0-28
-	MOVQ         a_base+0(FP), AX
-	MOVQ         a_len+8(FP), CX
-	VXORPS       Y0, Y0, Y0
-	VXORPS       Y1, Y1, Y1
-	VBROADCASTSS (AX), Y0
-	VBROADCASTSS (AX), Y1
-	XORQ         DX, DX
-
-loop:
-	CMPQ    CX, $0x10
-	JL      tail
-	VMOVUPS (AX)(DX*1), Y2
-	VMAXPS  Y2, Y0, Y0
-	VMOVUPS 32(AX)(DX*1), Y2
-	VMAXPS  Y2, Y1, Y1
-	ADDQ    $0x40, DX
-	SUBQ    $0x10, CX
-	JMP     loop
-
-tail:
-	TESTQ        CX, CX
-	JZ           done
-	VMOVD        CX, X2
-	VPBROADCASTD X2, Y2
-	VPCMPGTD     iota16<>+0(SB), Y2, Y3
-	VMASKMOVPS   (AX)(DX*1), Y3, Y4
-	VBROADCASTSS (AX), Y5
-	VBLENDVPS    Y3, Y4, Y5, Y4
-	VMAXPS       Y4, Y0, Y0
-	VPCMPGTD     iota16<>+32(SB), Y2, Y2
-	VMASKMOVPS   32(AX)(DX*1), Y2, Y3
-	VBROADCASTSS (AX), Y4
-	VBLENDVPS    Y2, Y3, Y4, Y3
-	VMAXPS       Y3, Y1, Y1
-
-done:
-	VMAXPS       Y1, Y0, Y0
-	VEXTRACTF128 $0x01, Y0, X1
-	VMAXPS       X1, X0, X0
-	VMOVHLPS     X0, X0, X1
-	VMAXPS       X1, X0, X0
-	VMOVSHDUP    X0, X1
-	VMAXSS       X1, X0, X0
-	MOVSS        X0, ret+24(FP)
-	VZEROUPPER
-	RET
-
 // func adamWAVX2(p []float32, g []float32, m []float32, v []float32, keep float32, scale float32, b1 float32, b2 float32, c2 float32, root float32, eps float32, step float32)
-// Requires: AVX, AVX2, FMA3, SSE
+// Requires: AVX, AVX2, FMA3
 TEXT ·adamWAVX2(SB), NOSPLIT, $0-128
 	MOVQ         p_base+0(FP), AX
 	MOVQ         g_base+24(FP), CX
 	MOVQ         m_base+48(FP), DX
 	MOVQ         v_base+72(FP), BX
+	VBROADCASTSS keep+96(FP), Y0
+	VBROADCASTSS scale+100(FP), Y1
+	VBROADCASTSS b1+104(FP), Y2
+	VBROADCASTSS b2+108(FP), Y3
+	VBROADCASTSS c2+112(FP), Y4
+	VBROADCASTSS root+116(FP), Y5
+	VBROADCASTSS eps+120(FP), Y6
+	VBROADCASTSS step+124(FP), Y7
 	MOVQ         p_len+8(FP), SI
-	MOVSS        keep+96(FP), X0
-	VBROADCASTSS X0, Y0
-	MOVSS        scale+100(FP), X1
-	VBROADCASTSS X1, Y1
-	MOVSS        b1+104(FP), X2
-	VBROADCASTSS X2, Y2
-	MOVSS        b2+108(FP), X3
-	VBROADCASTSS X3, Y3
-	MOVSS        c2+112(FP), X4
-	VBROADCASTSS X4, Y4
-	MOVSS        root+116(FP), X5
-	VBROADCASTSS X5, Y5
-	MOVSS        eps+120(FP), X6
-	VBROADCASTSS X6, Y6
-	MOVSS        step+124(FP), X7
-	VBROADCASTSS X7, Y7
 	XORQ         DI, DI
+	SUBQ         $0x10, SI
+	JL           tail
 
 loop:
-	CMPQ         SI, $0x10
-	JL           tail
 	VMOVUPS      (CX)(DI*1), Y8
-	VMULPS       Y1, Y8, Y8
 	VMOVUPS      (DX)(DI*1), Y9
+	VMULPS       Y1, Y8, Y8
 	VSUBPS       Y9, Y8, Y10
 	VFMADD231PS  Y2, Y10, Y9
 	VMOVUPS      Y9, (DX)(DI*1)
-	VMULPS       Y4, Y8, Y10
 	VMOVUPS      (BX)(DI*1), Y11
 	VMULPS       Y3, Y11, Y11
-	VFMADD231PS  Y10, Y8, Y11
+	VMULPS       Y4, Y8, Y10
+	VFMADD231PS  Y8, Y10, Y11
 	VMOVUPS      Y11, (BX)(DI*1)
 	VSQRTPS      Y11, Y11
 	VDIVPS       Y5, Y11, Y11
@@ -3795,15 +5002,15 @@ loop:
 	VFNMADD231PS Y7, Y9, Y8
 	VMOVUPS      Y8, (AX)(DI*1)
 	VMOVUPS      32(CX)(DI*1), Y8
-	VMULPS       Y1, Y8, Y8
 	VMOVUPS      32(DX)(DI*1), Y9
+	VMULPS       Y1, Y8, Y8
 	VSUBPS       Y9, Y8, Y10
 	VFMADD231PS  Y2, Y10, Y9
 	VMOVUPS      Y9, 32(DX)(DI*1)
-	VMULPS       Y4, Y8, Y10
 	VMOVUPS      32(BX)(DI*1), Y11
 	VMULPS       Y3, Y11, Y11
-	VFMADD231PS  Y10, Y8, Y11
+	VMULPS       Y4, Y8, Y10
+	VFMADD231PS  Y8, Y10, Y11
 	VMOVUPS      Y11, 32(BX)(DI*1)
 	VSQRTPS      Y11, Y11
 	VDIVPS       Y5, Y11, Y11
@@ -3815,24 +5022,25 @@ loop:
 	VMOVUPS      Y8, 32(AX)(DI*1)
 	ADDQ         $0x40, DI
 	SUBQ         $0x10, SI
-	JMP          loop
+	JGE          loop
 
 tail:
-	TESTQ        SI, SI
+	ADDQ         $0x10, SI
 	JZ           done
 	VMOVD        SI, X8
 	VPBROADCASTD X8, Y8
-	VPCMPGTD     iota16<>+0(SB), Y8, Y9
+	VPCMPGTD     vec_iota<>+0(SB), Y8, Y9
+	VPCMPGTD     vec_iota<>+32(SB), Y8, Y8
 	VMASKMOVPS   (CX)(DI*1), Y9, Y10
-	VMULPS       Y1, Y10, Y10
 	VMASKMOVPS   (DX)(DI*1), Y9, Y11
+	VMULPS       Y1, Y10, Y10
 	VSUBPS       Y11, Y10, Y12
 	VFMADD231PS  Y2, Y12, Y11
 	VMASKMOVPS   Y11, Y9, (DX)(DI*1)
-	VMULPS       Y4, Y10, Y12
 	VMASKMOVPS   (BX)(DI*1), Y9, Y13
 	VMULPS       Y3, Y13, Y13
-	VFMADD231PS  Y12, Y10, Y13
+	VMULPS       Y4, Y10, Y12
+	VFMADD231PS  Y10, Y12, Y13
 	VMASKMOVPS   Y13, Y9, (BX)(DI*1)
 	VSQRTPS      Y13, Y13
 	VDIVPS       Y5, Y13, Y13
@@ -3842,242 +5050,114 @@ tail:
 	VMULPS       Y0, Y10, Y10
 	VFNMADD231PS Y7, Y11, Y10
 	VMASKMOVPS   Y10, Y9, (AX)(DI*1)
-	VPCMPGTD     iota16<>+32(SB), Y8, Y8
 	VMASKMOVPS   32(CX)(DI*1), Y8, Y9
+	VMASKMOVPS   32(DX)(DI*1), Y8, Y10
 	VMULPS       Y1, Y9, Y9
-	VMASKMOVPS   32(DX)(DI*1), Y8, Y1
-	VSUBPS       Y1, Y9, Y10
-	VFMADD231PS  Y2, Y10, Y1
-	VMASKMOVPS   Y1, Y8, 32(DX)(DI*1)
-	VMULPS       Y4, Y9, Y10
+	VSUBPS       Y10, Y9, Y1
+	VFMADD231PS  Y2, Y1, Y10
+	VMASKMOVPS   Y10, Y8, 32(DX)(DI*1)
 	VMASKMOVPS   32(BX)(DI*1), Y8, Y2
 	VMULPS       Y3, Y2, Y2
-	VFMADD231PS  Y10, Y9, Y2
+	VMULPS       Y4, Y9, Y1
+	VFMADD231PS  Y9, Y1, Y2
 	VMASKMOVPS   Y2, Y8, 32(BX)(DI*1)
 	VSQRTPS      Y2, Y2
 	VDIVPS       Y5, Y2, Y2
 	VADDPS       Y6, Y2, Y2
-	VDIVPS       Y2, Y1, Y1
-	VMASKMOVPS   32(AX)(DI*1), Y8, Y2
-	VMULPS       Y0, Y2, Y2
-	VFNMADD231PS Y7, Y1, Y2
-	VMASKMOVPS   Y2, Y8, 32(AX)(DI*1)
+	VDIVPS       Y2, Y10, Y10
+	VMASKMOVPS   32(AX)(DI*1), Y8, Y1
+	VMULPS       Y0, Y1, Y1
+	VFNMADD231PS Y7, Y10, Y1
+	VMASKMOVPS   Y1, Y8, 32(AX)(DI*1)
 
 done:
 	VZEROUPPER
 	RET
 
-// func sumSquaresAVX2(a []float32) float64
-// Requires: AVX, AVX2, FMA3, SSE2
-TEXT ·sumSquaresAVX2(SB), NOSPLIT, $0-32
-	MOVQ   a_base+0(FP), AX
-	MOVQ   a_len+8(FP), CX
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
+// func ropeAVX2(x []float32, cos []float32, sin []float32, heads int, headDim int, sign float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·ropeAVX2(SB), NOSPLIT, $0-92
+	MOVQ         x_base+0(FP), AX
+	MOVQ         cos_base+24(FP), CX
+	MOVQ         sin_base+48(FP), DX
+	VBROADCASTSS sign+88(FP), Y0
+	MOVQ         heads+72(FP), BX
+	MOVQ         headDim+80(FP), SI
+	SHLQ         $0x02, SI
+	MOVQ         cos_len+32(FP), DI
+	LEAQ         (AX)(DI*4), R8
+	TESTQ        BX, BX
+	JZ           end
+
+head:
+	MOVQ DI, R9
+	XORQ R10, R10
+	SUBQ $0x10, R9
+	JL   tail
 
 loop:
-	CMPQ        CX, $0x10
-	JL          tail
-	VCVTPS2PD   (AX), Y4
-	VFMADD231PD Y4, Y4, Y0
-	VCVTPS2PD   16(AX), Y4
-	VFMADD231PD Y4, Y4, Y1
-	VCVTPS2PD   32(AX), Y4
-	VFMADD231PD Y4, Y4, Y2
-	VCVTPS2PD   48(AX), Y4
-	VFMADD231PD Y4, Y4, Y3
-	ADDQ        $0x40, AX
-	SUBQ        $0x10, CX
-	JMP         loop
+	VMOVUPS      (AX)(R10*1), Y1
+	VMOVUPS      (R8)(R10*1), Y2
+	VMOVUPS      (CX)(R10*1), Y3
+	VMOVUPS      (DX)(R10*1), Y4
+	VMULPS       Y0, Y4, Y4
+	VMULPS       Y3, Y1, Y5
+	VFNMADD231PS Y4, Y2, Y5
+	VMULPS       Y3, Y2, Y2
+	VFMADD231PS  Y4, Y1, Y2
+	VMOVUPS      Y5, (AX)(R10*1)
+	VMOVUPS      Y2, (R8)(R10*1)
+	VMOVUPS      32(AX)(R10*1), Y1
+	VMOVUPS      32(R8)(R10*1), Y2
+	VMOVUPS      32(CX)(R10*1), Y3
+	VMOVUPS      32(DX)(R10*1), Y4
+	VMULPS       Y0, Y4, Y4
+	VMULPS       Y3, Y1, Y5
+	VFNMADD231PS Y4, Y2, Y5
+	VMULPS       Y3, Y2, Y2
+	VFMADD231PS  Y4, Y1, Y2
+	VMOVUPS      Y5, 32(AX)(R10*1)
+	VMOVUPS      Y2, 32(R8)(R10*1)
+	ADDQ         $0x40, R10
+	SUBQ         $0x10, R9
+	JGE          loop
 
 tail:
-	TESTQ        CX, CX
+	ADDQ         $0x10, R9
 	JZ           done
-	VXORPS       X4, X4, X4
-	VCVTSS2SD    (AX), X4, X4
-	VMULSD       X4, X4, X4
-	VBROADCASTSD X4, Y4
-	VXORPD       Y5, Y5, Y5
-	VBLENDPD     $0x01, Y4, Y5, Y4
-	VADDPD       Y4, Y0, Y0
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X4, X4, X4
-	VCVTSS2SD    (AX), X4, X4
-	VMULSD       X4, X4, X4
-	VBROADCASTSD X4, Y4
-	VXORPD       Y5, Y5, Y5
-	VBLENDPD     $0x02, Y4, Y5, Y4
-	VADDPD       Y4, Y0, Y0
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X4, X4, X4
-	VCVTSS2SD    (AX), X4, X4
-	VMULSD       X4, X4, X4
-	VBROADCASTSD X4, Y4
-	VXORPD       Y5, Y5, Y5
-	VBLENDPD     $0x04, Y4, Y5, Y4
-	VADDPD       Y4, Y0, Y0
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X4, X4, X4
-	VCVTSS2SD    (AX), X4, X4
-	VMULSD       X4, X4, X4
-	VBROADCASTSD X4, Y4
-	VXORPD       Y5, Y5, Y5
-	VBLENDPD     $0x08, Y4, Y5, Y4
-	VADDPD       Y4, Y0, Y0
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X4, X4, X4
-	VCVTSS2SD    (AX), X4, X4
-	VMULSD       X4, X4, X4
-	VBROADCASTSD X4, Y4
-	VXORPD       Y5, Y5, Y5
-	VBLENDPD     $0x01, Y4, Y5, Y4
-	VADDPD       Y4, Y1, Y1
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X4, X4, X4
-	VCVTSS2SD    (AX), X4, X4
-	VMULSD       X4, X4, X4
-	VBROADCASTSD X4, Y4
-	VXORPD       Y5, Y5, Y5
-	VBLENDPD     $0x02, Y4, Y5, Y4
-	VADDPD       Y4, Y1, Y1
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X4, X4, X4
-	VCVTSS2SD    (AX), X4, X4
-	VMULSD       X4, X4, X4
-	VBROADCASTSD X4, Y4
-	VXORPD       Y5, Y5, Y5
-	VBLENDPD     $0x04, Y4, Y5, Y4
-	VADDPD       Y4, Y1, Y1
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X4, X4, X4
-	VCVTSS2SD    (AX), X4, X4
-	VMULSD       X4, X4, X4
-	VBROADCASTSD X4, Y4
-	VXORPD       Y5, Y5, Y5
-	VBLENDPD     $0x08, Y4, Y5, Y4
-	VADDPD       Y4, Y1, Y1
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X4, X4, X4
-	VCVTSS2SD    (AX), X4, X4
-	VMULSD       X4, X4, X4
-	VBROADCASTSD X4, Y4
-	VXORPD       Y5, Y5, Y5
-	VBLENDPD     $0x01, Y4, Y5, Y4
-	VADDPD       Y4, Y2, Y2
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X4, X4, X4
-	VCVTSS2SD    (AX), X4, X4
-	VMULSD       X4, X4, X4
-	VBROADCASTSD X4, Y4
-	VXORPD       Y5, Y5, Y5
-	VBLENDPD     $0x02, Y4, Y5, Y4
-	VADDPD       Y4, Y2, Y2
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X4, X4, X4
-	VCVTSS2SD    (AX), X4, X4
-	VMULSD       X4, X4, X4
-	VBROADCASTSD X4, Y4
-	VXORPD       Y5, Y5, Y5
-	VBLENDPD     $0x04, Y4, Y5, Y4
-	VADDPD       Y4, Y2, Y2
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X4, X4, X4
-	VCVTSS2SD    (AX), X4, X4
-	VMULSD       X4, X4, X4
-	VBROADCASTSD X4, Y4
-	VXORPD       Y5, Y5, Y5
-	VBLENDPD     $0x08, Y4, Y5, Y4
-	VADDPD       Y4, Y2, Y2
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X4, X4, X4
-	VCVTSS2SD    (AX), X4, X4
-	VMULSD       X4, X4, X4
-	VBROADCASTSD X4, Y4
-	VXORPD       Y5, Y5, Y5
-	VBLENDPD     $0x01, Y4, Y5, Y4
-	VADDPD       Y4, Y3, Y3
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X4, X4, X4
-	VCVTSS2SD    (AX), X4, X4
-	VMULSD       X4, X4, X4
-	VBROADCASTSD X4, Y4
-	VXORPD       Y5, Y5, Y5
-	VBLENDPD     $0x02, Y4, Y5, Y4
-	VADDPD       Y4, Y3, Y3
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X4, X4, X4
-	VCVTSS2SD    (AX), X4, X4
-	VMULSD       X4, X4, X4
-	VBROADCASTSD X4, Y4
-	VXORPD       Y5, Y5, Y5
-	VBLENDPD     $0x04, Y4, Y5, Y4
-	VADDPD       Y4, Y3, Y3
-	ADDQ         $0x04, AX
-	DECQ         CX
-	TESTQ        CX, CX
-	JZ           done
-	VXORPS       X4, X4, X4
-	VCVTSS2SD    (AX), X4, X4
-	VMULSD       X4, X4, X4
-	VBROADCASTSD X4, Y4
-	VXORPD       Y5, Y5, Y5
-	VBLENDPD     $0x08, Y4, Y5, Y4
-	VADDPD       Y4, Y3, Y3
-	ADDQ         $0x04, AX
-	DECQ         CX
+	VMOVD        R9, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     vec_iota<>+0(SB), Y1, Y2
+	VPCMPGTD     vec_iota<>+32(SB), Y1, Y1
+	VMASKMOVPS   (AX)(R10*1), Y2, Y3
+	VMASKMOVPS   (R8)(R10*1), Y2, Y4
+	VMASKMOVPS   (CX)(R10*1), Y2, Y5
+	VMASKMOVPS   (DX)(R10*1), Y2, Y6
+	VMULPS       Y0, Y6, Y6
+	VMULPS       Y5, Y3, Y7
+	VFNMADD231PS Y6, Y4, Y7
+	VMULPS       Y5, Y4, Y4
+	VFMADD231PS  Y6, Y3, Y4
+	VMASKMOVPS   Y7, Y2, (AX)(R10*1)
+	VMASKMOVPS   Y4, Y2, (R8)(R10*1)
+	VMASKMOVPS   32(AX)(R10*1), Y1, Y2
+	VMASKMOVPS   32(R8)(R10*1), Y1, Y3
+	VMASKMOVPS   32(CX)(R10*1), Y1, Y4
+	VMASKMOVPS   32(DX)(R10*1), Y1, Y5
+	VMULPS       Y0, Y5, Y5
+	VMULPS       Y4, Y2, Y6
+	VFNMADD231PS Y5, Y3, Y6
+	VMULPS       Y4, Y3, Y3
+	VFMADD231PS  Y5, Y2, Y3
+	VMASKMOVPS   Y6, Y1, 32(AX)(R10*1)
+	VMASKMOVPS   Y3, Y1, 32(R8)(R10*1)
 
 done:
-	VADDPD       Y2, Y0, Y0
-	VADDPD       Y3, Y1, Y1
-	VADDPD       Y1, Y0, Y0
-	VEXTRACTF128 $0x01, Y0, X1
-	VADDPD       X1, X0, X0
-	VPERMILPD    $0x01, X0, X1
-	VADDSD       X1, X0, X0
-	MOVSD        X0, ret+24(FP)
+	ADDQ SI, AX
+	ADDQ SI, R8
+	DECQ BX
+	JNZ  head
+
+end:
 	VZEROUPPER
 	RET

@@ -20,25 +20,28 @@ func addToAVX512(dst []float32, a []float32)
 func scaleAVX512(dst []float32, a []float32, s float32)
 
 //go:noescape
-func axpyAVX512(dst []float32, a []float32, s float32)
-
-//go:noescape
 func divAVX512(dst []float32, a []float32, s float32)
 
 //go:noescape
-func ropeAVX512(x1 []float32, x2 []float32, cos []float32, sin []float32)
+func axpyAVX512(dst []float32, a []float32, s float32)
 
 //go:noescape
-func dotAVX512(a []float32, b []float32) (ret float32)
+func dotAVX512(a []float32, b []float32) (sum float32)
 
 //go:noescape
-func sumAVX512(a []float32) (ret float32)
+func sumAVX512(a []float32) (sum float32)
 
 //go:noescape
-func finiteAVX512(a []float32) (ret float32)
+func finiteAVX512(a []float32) (sum float32)
 
 //go:noescape
-func expSumAVX512(dst []float32, x []float32, scale float32, shift float32) (ret float32)
+func maxAVX512(a []float32) (top float32)
+
+//go:noescape
+func sumSquaresAVX512(a []float32) (sum float64)
+
+//go:noescape
+func expSumAVX512(dst []float32, x []float32, scale float32, shift float32) (sum float32)
 
 //go:noescape
 func expStatsAVX512(x []float32, scale float32, shift float32) (sumExp float32, sumExpT float32)
@@ -47,22 +50,43 @@ func expStatsAVX512(x []float32, scale float32, shift float32) (sumExp float32, 
 func headGradAVX512(dst []float32, z []float32, scale float32, lse float32, a float32, b float32)
 
 //go:noescape
-func attnGradAVX512(p []float32, dp []float32, scale float32, lse float32, d float32)
-
-//go:noescape
 func siluMulAVX512(dst []float32, g []float32, u []float32)
 
 //go:noescape
 func siluMulGradAVX512(dg []float32, du []float32, g []float32, u []float32, dy []float32)
 
 //go:noescape
-func normSquaresAVX512(x []float32, mean float32) (ret float32)
+func siluAVX512(dst []float32, x []float32)
+
+//go:noescape
+func siluGradAVX512(dx []float32, x []float32, dy []float32)
+
+//go:noescape
+func geluAVX512(dst []float32, x []float32)
+
+//go:noescape
+func geluGradAVX512(dx []float32, x []float32, dy []float32)
+
+//go:noescape
+func tanhAVX512(dst []float32, x []float32)
+
+//go:noescape
+func tanhGradAVX512(dx []float32, y []float32, dy []float32)
+
+//go:noescape
+func reluAVX512(dst []float32, x []float32)
+
+//go:noescape
+func reluGradAVX512(dx []float32, y []float32, dy []float32)
+
+//go:noescape
+func normSquaresAVX512(x []float32, mean float32) (sum float32)
 
 //go:noescape
 func normApplyAVX512(dst []float32, x []float32, w []float32, mean float32, rstd float32)
 
 //go:noescape
-func normDotAVX512(w []float32, dy []float32, x []float32, mean float32) (ret float32)
+func normDotAVX512(w []float32, dy []float32, x []float32, mean float32) (sum float32)
 
 //go:noescape
 func normGradXAVX512(dx []float32, x []float32, w []float32, dy []float32, mean float32, rstd float32, c1 float32, c2 float32)
@@ -71,13 +95,10 @@ func normGradXAVX512(dx []float32, x []float32, w []float32, dy []float32, mean 
 func normGradWAVX512(dw []float32, x []float32, dy []float32, mean float32, rstd float32)
 
 //go:noescape
-func maxAVX512(a []float32) (ret float32)
-
-//go:noescape
 func adamWAVX512(p []float32, g []float32, m []float32, v []float32, keep float32, scale float32, b1 float32, b2 float32, c2 float32, root float32, eps float32, step float32)
 
 //go:noescape
-func sumSquaresAVX512(a []float32) float64
+func ropeAVX512(x []float32, cos []float32, sin []float32, heads int, headDim int, sign float32)
 
 //go:noescape
 func addAVX2(dst []float32, a []float32, b []float32)
@@ -95,25 +116,28 @@ func addToAVX2(dst []float32, a []float32)
 func scaleAVX2(dst []float32, a []float32, s float32)
 
 //go:noescape
-func axpyAVX2(dst []float32, a []float32, s float32)
-
-//go:noescape
 func divAVX2(dst []float32, a []float32, s float32)
 
 //go:noescape
-func ropeAVX2(x1 []float32, x2 []float32, cos []float32, sin []float32)
+func axpyAVX2(dst []float32, a []float32, s float32)
 
 //go:noescape
-func dotAVX2(a []float32, b []float32) (ret float32)
+func dotAVX2(a []float32, b []float32) (sum float32)
 
 //go:noescape
-func sumAVX2(a []float32) (ret float32)
+func sumAVX2(a []float32) (sum float32)
 
 //go:noescape
-func finiteAVX2(a []float32) (ret float32)
+func finiteAVX2(a []float32) (sum float32)
 
 //go:noescape
-func expSumAVX2(dst []float32, x []float32, scale float32, shift float32) (ret float32)
+func maxAVX2(a []float32) (top float32)
+
+//go:noescape
+func sumSquaresAVX2(a []float32) (sum float64)
+
+//go:noescape
+func expSumAVX2(dst []float32, x []float32, scale float32, shift float32) (sum float32)
 
 //go:noescape
 func expStatsAVX2(x []float32, scale float32, shift float32) (sumExp float32, sumExpT float32)
@@ -122,22 +146,43 @@ func expStatsAVX2(x []float32, scale float32, shift float32) (sumExp float32, su
 func headGradAVX2(dst []float32, z []float32, scale float32, lse float32, a float32, b float32)
 
 //go:noescape
-func attnGradAVX2(p []float32, dp []float32, scale float32, lse float32, d float32)
-
-//go:noescape
 func siluMulAVX2(dst []float32, g []float32, u []float32)
 
 //go:noescape
 func siluMulGradAVX2(dg []float32, du []float32, g []float32, u []float32, dy []float32)
 
 //go:noescape
-func normSquaresAVX2(x []float32, mean float32) (ret float32)
+func siluAVX2(dst []float32, x []float32)
+
+//go:noescape
+func siluGradAVX2(dx []float32, x []float32, dy []float32)
+
+//go:noescape
+func geluAVX2(dst []float32, x []float32)
+
+//go:noescape
+func geluGradAVX2(dx []float32, x []float32, dy []float32)
+
+//go:noescape
+func tanhAVX2(dst []float32, x []float32)
+
+//go:noescape
+func tanhGradAVX2(dx []float32, y []float32, dy []float32)
+
+//go:noescape
+func reluAVX2(dst []float32, x []float32)
+
+//go:noescape
+func reluGradAVX2(dx []float32, y []float32, dy []float32)
+
+//go:noescape
+func normSquaresAVX2(x []float32, mean float32) (sum float32)
 
 //go:noescape
 func normApplyAVX2(dst []float32, x []float32, w []float32, mean float32, rstd float32)
 
 //go:noescape
-func normDotAVX2(w []float32, dy []float32, x []float32, mean float32) (ret float32)
+func normDotAVX2(w []float32, dy []float32, x []float32, mean float32) (sum float32)
 
 //go:noescape
 func normGradXAVX2(dx []float32, x []float32, w []float32, dy []float32, mean float32, rstd float32, c1 float32, c2 float32)
@@ -146,10 +191,7 @@ func normGradXAVX2(dx []float32, x []float32, w []float32, dy []float32, mean fl
 func normGradWAVX2(dw []float32, x []float32, dy []float32, mean float32, rstd float32)
 
 //go:noescape
-func maxAVX2(a []float32) (ret float32)
-
-//go:noescape
 func adamWAVX2(p []float32, g []float32, m []float32, v []float32, keep float32, scale float32, b1 float32, b2 float32, c2 float32, root float32, eps float32, step float32)
 
 //go:noescape
-func sumSquaresAVX2(a []float32) float64
+func ropeAVX2(x []float32, cos []float32, sin []float32, heads int, headDim int, sign float32)
