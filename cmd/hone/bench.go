@@ -12,7 +12,7 @@ import (
 
 type benchCmd struct {
 	What    []string      `arg:"" optional:"" enum:"peak,gemm,train" help:"peak, gemm, train; all of them when left out."`
-	Seconds time.Duration `default:"500ms" help:"How long each line is measured, such as 2s; the fastest round counts."`
+	Time    time.Duration `default:"500ms" help:"How long each line is measured, such as 2s; the fastest round counts."`
 	Threads []int         `help:"Numbers of threads; 1 and all when left out."`
 	Level   string        `enum:",avx512,avx2,go" default:"" help:"Force kernels: avx512, avx2 or go."`
 	JSON    bool          `name:"json" help:"One JSON object a line instead of a table."`
@@ -23,7 +23,7 @@ func (benchCmd) Help() string {
 behind it stands what the project promises, where it promises something. Run it on an idle machine.
 
   hone bench
-  hone bench gemm --threads 1 --seconds 2s
+  hone bench gemm --threads 1 --time 2s
   hone bench train --level avx2 --json | jq .of_peak
 
 gemm   the three products of a linear layer: NN forward, NT gradient of the input, TN gradient of the weights
@@ -141,7 +141,7 @@ func (b *bencher) peak(threads int) {
 func (b *bencher) fastest(threads int, prepare, f func()) float64 {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(threads))
 	best := time.Duration(1 << 62)
-	for n, begin := 0, time.Now(); n < 3 || time.Since(begin) < b.c.Seconds; n++ {
+	for n, begin := 0, time.Now(); n < 3 || time.Since(begin) < b.c.Time; n++ {
 		prepare()
 		start := time.Now()
 		f()

@@ -29,7 +29,9 @@ func newTrainStep() (*trainStep, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.Train()
+	if err := m.Train(); err != nil {
+		return nil, err
+	}
 	s := &trainStep{m: m, tape: tensor.NewTape(), head: tensor.Head{W: m.HeadWeight()}}
 	var group tensor.ParamGroup
 	for _, p := range m.Params() {

@@ -68,7 +68,7 @@ func TestBench(t *testing.T) {
 	if testing.Short() {
 		t.Skip("measures for several seconds")
 	}
-	code, out, errOut := runHone(t, "bench", "train", "--threads", "1", "--seconds", "1ms", "--json")
+	code, out, errOut := runHone(t, "bench", "train", "--threads", "1", "--time", "1ms", "--json")
 	var row benchRow
 	if code != 0 || json.Unmarshal([]byte(out), &row) != nil || row.TokensPerSec <= 0 || row.Bench != "train" {
 		t.Errorf("exit status %d, %s%s", code, out, errOut)

@@ -13,16 +13,19 @@ import (
 
 // toolCmd holds the line tools. A verb only parses its fields and calls the package that the other commands use.
 type toolCmd struct {
-	Encode    encodeVerb    `cmd:"" help:"Text to token ids."`
-	Decode    decodeVerb    `cmd:"" help:"Token ids to text."`
-	Render    renderVerb    `cmd:"" help:"Render a chat template."`
-	Inspect   inspectVerb   `cmd:"" help:"List the tensors of a safetensors or GGUF file."`
-	Loss      lossVerb      `cmd:"" help:"Losses of other trainers (not built yet)."`
-	Grade     gradeVerb     `cmd:"" help:"Grade answers (not built yet)."`
-	Follow    followVerb    `cmd:"" help:"Check instructions (not built yet)."`
-	Toolcheck toolcheckVerb `cmd:"" help:"Check tool calls (not built yet)."`
-	EnvStep   envStepVerb   `cmd:"" help:"Step an environment (not built yet)."`
-	Schema    schemaVerb    `cmd:"" help:"Validate JSON against a schema (not built yet)."`
+	Encode     encodeVerb     `cmd:"" help:"Text to token ids."`
+	Decode     decodeVerb     `cmd:"" help:"Token ids to text."`
+	Render     renderVerb     `cmd:"" help:"Render a chat template."`
+	Logprobs   logprobsVerb   `cmd:"" help:"Log-probs and entropies of token ids."`
+	Generate   generateVerb   `cmd:"" help:"Continue token ids."`
+	TrainSteps trainStepsVerb `cmd:"" help:"Train on given batches and report every update."`
+	Inspect    inspectVerb    `cmd:"" help:"List the tensors of a safetensors or GGUF file."`
+	Loss       lossVerb       `cmd:"" help:"Losses of other trainers (not built yet)."`
+	Grade      gradeVerb      `cmd:"" help:"Grade answers (not built yet)."`
+	Follow     followVerb     `cmd:"" help:"Check instructions (not built yet)."`
+	Toolcheck  toolcheckVerb  `cmd:"" help:"Check tool calls (not built yet)."`
+	EnvStep    envStepVerb    `cmd:"" help:"Step an environment (not built yet)."`
+	Schema     schemaVerb     `cmd:"" help:"Validate JSON against a schema (not built yet)."`
 }
 
 func (toolCmd) Help() string {
