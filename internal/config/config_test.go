@@ -387,3 +387,55 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+func TestTake(t *testing.T) {
+	for _, c := range []struct{ src, value, rest, err string }{
+		{"recipe: grpo\nseed: 1\n", "grpo", "\nseed: 1\n", ""},
+		{"# first\nseed: 1\n\"recipe\": 'warm up' # why\nmodel: x", "warm up", "# first\nseed: 1\n\nmodel: x", ""},
+		{"seed: 1\n", "", "seed: 1\n", ""},
+		{"", "", "", ""},
+		{"grpo:\n  recipe: x\n", "", "grpo:\n  recipe: x\n", ""},
+		{"recipe: [a]", "", "", `f.yaml:1:9: recipe: expected a name, got a list`},
+		{"recipe: |\n  grpo\nseed: 1", "", "", `on a line of its own`},
+		{"{recipe: grpo, seed: 1}", "", "", `on a line of its own`},
+		{"recipe: a\nrecipe: b", "", "", `given twice`},
+		{"a: [", "", "", "f.yaml:1:4"},
+	} {
+		value, rest, err := Take("f.yaml", []byte(c.src), "recipe")
+		if c.err != "" {
+			if err == nil || !strings.Contains(err.Error(), c.err) {
+				t.Errorf("%q: error %v, want %s", c.src, err, c.err)
+			}
+			continue
+		}
+		if err != nil || value != c.value || string(rest) != c.rest {
+			t.Errorf("%q: %q, %q, %v", c.src, value, rest, err)
+		}
+	}
+}
+
+func TestOneKeyForTwoFields(t *testing.T) {
+	var dst struct {
+		A struct {
+			clip
+			X clip `yaml:",inline"`
+		} `yaml:"a"`
+	}
+	err := Load(&dst, "", nil, nil)
+	if err == nil || !strings.Contains(err.Error(), `two fields for the key "a.low"`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestInlineByTag(t *testing.T) {
+	var dst struct {
+		Common common `yaml:",inline"`
+		Hooks  clip   `yaml:"-"`
+	}
+	if err := Load(&dst, "f", []byte("seed: 3"), []string{"model=x"}); err != nil || dst.Common.Seed != 3 || dst.Common.Model != "x" {
+		t.Errorf("got %+v, %v", dst, err)
+	}
+	if err := Load(&dst, "f", []byte("seed: 13"), nil); err == nil || err.Error() != "f:1:1: seed: 13 is unlucky" {
+		t.Errorf("got %v", err)
+	}
+}

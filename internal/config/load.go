@@ -19,6 +19,9 @@ func Load(dst any, file string, src []byte, overrides []string) error {
 	if p.Kind() != reflect.Pointer || p.IsNil() || p.Elem().Kind() != reflect.Struct {
 		return fmt.Errorf("config.Load: dst is a %T, want a pointer to a struct", dst)
 	}
+	if err := checkSchema(p.Elem().Type(), ""); err != nil {
+		return err
+	}
 	l := &loader{root: p.Elem().Type(), places: map[string]string{}}
 	work := reflect.New(l.root).Elem()
 	work.Set(p.Elem())

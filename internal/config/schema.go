@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding"
+	"fmt"
 	"reflect"
 	"strings"
 	"time"
@@ -48,6 +49,27 @@ func fields(t reflect.Type) []field {
 func isInline(f reflect.StructField) bool {
 	name, opts, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 	return f.Type.Kind() == reflect.Struct && (f.Anonymous && name == "" || opts == "inline")
+}
+
+// checkSchema refuses a struct in which one key stands for two fields, as two inline structs can bring about.
+func checkSchema(t reflect.Type, path string) error {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Array || t.Kind() == reflect.Map {
+		t = t.Elem()
+	}
+	if !isSection(t) || strings.Count(path, ".") > maxDepth {
+		return nil
+	}
+	seen := map[string]bool{}
+	for _, f := range fields(t) {
+		if seen[f.name] {
+			return fmt.Errorf("config: %s has two fields for the key %q: give one of them another yaml tag", t, join(path, f.name))
+		}
+		seen[f.name] = true
+		if err := checkSchema(f.typ, join(path, f.name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func findField(fs []field, name string) (field, bool) {
