@@ -1,21 +1,23 @@
 package kernel
 
 import (
-	"runtime"
+	"fmt"
 	"sync"
 
 	"github.com/hone-lm/hone/tensor/internal/par"
 )
 
-// Blocking. A panel of B (blockK x panel columns) is packed once and used by every tile of rows of the block; an output's chain continues from
+// Blocking. A panel of B (blockK rows of panel columns) is packed once and used by all rows of a block of A; an output's chain continues from
 // the stored C in the next K block, so none of these numbers shows in a result.
 const (
 	panel      = 48  // columns of a packed panel of B
-	blockK     = 256 // rows of a packed panel: 48 KiB
+	blockK     = 256 // rows of a packed panel
 	blockM     = 512 // rows of A whose block stays in the second cache
-	blockN     = 480 // columns between two packings of A: a block of C stays in the second cache
-	inPlaceM   = 16  // up to so many rows B is read in place: packing it would cost more than it saves
-	splitFlops = 1 << 20
+	blockN     = 960 // columns between two packings of A
+	streamK    = 64  // rows of B read in place before the next columns: so many pages stay known to the first level of the TLB
+	padA       = 16  // floats between packed rows of A, so that rows do not fall on the same cache sets
+	packA      = 4 * panel
+	splitFlops = 1 << 20 // below this, handing over costs more than it saves
 )
 
 type form uint8
@@ -26,45 +28,70 @@ const (
 	formTN
 )
 
-// product is one call: a job for par, kept in a pool so that a call allocates nothing.
+// product is one call, cut into units of rows and columns: a job for par, kept so that a call allocates nothing.
 type product struct {
-	form          form
-	m, n, k       int
-	a, b, c       []float32
-	lda, ldb, ldc int
-	acc           bool
-	parts         int
-	byRows        bool
+	form               form
+	m, n, k            int
+	a, b, c            []float32
+	lda, ldb, ldc      int
+	acc                bool
+	rowParts, colParts int
+	align              int // column boundaries of units are multiples of this
+	next               *product
 }
-
-var products = sync.Pool{New: func() any { return new(product) }}
 
 // buffers are one worker's packing space.
 type buffers struct {
-	a [blockM * blockK]float32
-	b [blockK * panel]float32
+	a    [blockM * (blockK + padA)]float32
+	b    [blockK * panel]float32
+	next *buffers
 }
 
-// spare holds packing space for as many workers as run at once. A channel, not sync.Pool: the garbage collector empties those.
-var spare = make(chan *buffers, 64)
+// spare holds the products and buffers that are not in use. Not a sync.Pool: the garbage collector empties those.
+var spare struct {
+	sync.Mutex
+	products *product
+	buffers  *buffers
+}
+
+func takeProduct() *product {
+	spare.Lock()
+	defer spare.Unlock()
+	p := spare.products
+	if p == nil {
+		return new(product)
+	}
+	spare.products = p.next
+	return p
+}
+
+func giveProduct(p *product) {
+	spare.Lock()
+	defer spare.Unlock()
+	*p = product{next: spare.products}
+	spare.products = p
+}
 
 func takeBuffers() *buffers {
-	select {
-	case b := <-spare:
-		return b
-	default:
+	spare.Lock()
+	defer spare.Unlock()
+	b := spare.buffers
+	if b == nil {
 		return new(buffers)
 	}
+	spare.buffers = b.next
+	return b
 }
 
 func giveBuffers(b *buffers) {
-	select {
-	case spare <- b:
-	default:
-	}
+	spare.Lock()
+	defer spare.Unlock()
+	b.next = spare.buffers
+	spare.buffers = b
 }
 
-// GemmNN computes C[m][n] = A[m][k] B[k][n], or C += A B when acc is set. Leading dimensions are in elements.
+// GemmNN computes C[m][n] = A[m][k] B[k][n], or C += A B when acc is set. lda, ldb and ldc are the distances between rows in elements. It
+// works on several processors above about a million operations; neither that nor m shows in a result.
 func GemmNN(m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int, acc bool) {
 	gemm(formNN, m, n, k, a, lda, b, ldb, c, ldc, acc)
 }
@@ -83,210 +110,170 @@ func gemm(f form, m, n, k int, a []float32, lda int, b []float32, ldb int, c []f
 	if m <= 0 || n <= 0 {
 		return
 	}
-	checkBounds(f, m, n, k, a, lda, b, ldb, c, ldc)
-	if k == 0 {
-		if !acc {
-			for i := range m {
-				clear(c[i*ldc : i*ldc+n])
-			}
-		}
+	checkMatrix("C", m, n, c, ldc)
+	if k <= 0 {
+		multiply(m, n, 0, nil, 0, 0, 0, nil, 0, c, ldc, acc)
 		return
 	}
-	p := products.Get().(*product)
-	*p = product{form: f, m: m, n: n, k: k, a: a, b: b, c: c, lda: lda, ldb: ldb, ldc: ldc, acc: acc}
-	p.parts = 1
-	if w := runtime.GOMAXPROCS(0); w > 1 && 2*m*n*k >= splitFlops {
-		p.parts = w
-		p.byRows = m >= 24*w && (m >= n || m >= 96*w)
-		if !p.byRows && n < panel*w {
-			p.parts = min(w, (n+15)/16)
-		}
+	if f == formTN {
+		checkMatrix("A", k, m, a, lda)
+	} else {
+		checkMatrix("A", m, k, a, lda)
 	}
-	par.Do(p.parts, p)
-	*p = product{}
-	products.Put(p)
+	if f == formNT {
+		checkMatrix("B", n, k, b, ldb)
+	} else {
+		checkMatrix("B", k, n, b, ldb)
+	}
+	p := takeProduct()
+	*p = product{form: f, m: m, n: n, k: k, a: a, b: b, c: c, lda: lda, ldb: ldb, ldc: ldc, acc: acc}
+	p.cut()
+	par.Do(p.rowParts*p.colParts, p)
+	giveProduct(p)
 }
 
-// Part computes one worker's rows or columns.
-func (p *product) Part(i int) {
-	rows, cols := [2]int{0, p.m}, [2]int{0, p.n}
-	if p.byRows {
-		rows[0], rows[1] = par.Split(p.m, p.parts, i, 8)
-	} else if p.parts > 1 {
-		align := panel
-		if p.n < 4*panel*p.parts {
-			align = 16
-		}
-		cols[0], cols[1] = par.Split(p.n, p.parts, i, align)
+// checkMatrix panics unless x holds rows x cols elements: assembly does not check.
+func checkMatrix(name string, rows, cols int, x []float32, ld int) {
+	if ld < cols && rows > 1 || len(x) < (rows-1)*ld+cols {
+		panic(fmt.Sprintf("kernel: %s of %d x %d with rows %d apart does not lie in %d elements", name, rows, cols, ld, len(x)))
 	}
-	if rows[0] >= rows[1] || cols[0] >= cols[1] {
+}
+
+// cut chooses the units: blocks that suit the caches, and some more than there are workers, so that a disturbed worker does not delay all.
+func (p *product) cut() {
+	p.align = panel
+	p.rowParts, p.colParts = (p.m+blockM-1)/blockM, (p.n+blockN-1)/blockN
+	workers, flops := par.Workers(), 2*p.m*p.n*p.k
+	if workers == 1 || flops < splitFlops {
 		return
 	}
-	if p.form == formNN && rows[1]-rows[0] <= inPlaceM {
-		p.inPlace(rows, cols)
+	want := workers
+	if flops > 32*splitFlops {
+		want = 4 * workers
+	}
+	for p.rowParts*p.colParts < want {
+		switch rows, cols := p.m/p.rowParts, p.n/p.colParts; {
+		case cols >= 8*panel:
+			p.colParts++
+		case rows >= 128:
+			p.rowParts++
+		case cols >= 2*panel:
+			p.colParts++
+		case rows >= 16:
+			p.rowParts++
+		case cols >= 32:
+			p.colParts++
+			p.align = 16
+		default:
+			return
+		}
+	}
+}
+
+// Part computes one unit.
+func (p *product) Part(i int) {
+	m0, m1 := par.Split(p.m, p.rowParts, i%p.rowParts, 8)
+	n0, n1 := par.Split(p.n, p.colParts, i/p.rowParts, p.align)
+	if m0 >= m1 || n0 >= n1 {
+		return
+	}
+	if p.form != formNT && m1-m0 <= active.gemm.rows {
+		p.inPlace(m0, m1, n0, n1)
 		return
 	}
 	buf := takeBuffers()
-	defer giveBuffers(buf)
-	for m0 := rows[0]; m0 < rows[1]; m0 += blockM {
-		m1 := min(m0+blockM, rows[1])
-		for n0 := cols[0]; n0 < cols[1]; n0 += blockN {
-			n1 := min(n0+blockN, cols[1])
-			for k0 := 0; k0 < p.k; k0 += blockK {
-				p.block(buf, m0, m1, n0, n1, k0, min(k0+blockK, p.k))
-			}
-		}
+	for k0 := 0; k0 < p.k; k0 += blockK {
+		p.block(buf, m0, m1, n0, n1, k0, min(k0+blockK, p.k))
+	}
+	giveBuffers(buf)
+}
+
+// inPlace serves few rows (decoding): B is used once, so it is read where it lies.
+func (p *product) inPlace(m0, m1, n0, n1 int) {
+	a, rsa, csa := p.a[m0*p.lda:], p.lda, 1
+	if p.form == formTN {
+		a, rsa, csa = p.a[m0:], 1, p.lda
+	}
+	for k0 := 0; k0 < p.k; k0 += streamK {
+		kb := min(streamK, p.k-k0)
+		multiply(m1-m0, n1-n0, kb, a[k0*csa:], rsa, csa, active.gemm.rows*rsa, p.b[k0*p.ldb+n0:], p.ldb, p.c[m0*p.ldc+n0:], p.ldc, p.acc || k0 > 0)
 	}
 }
 
 // block adds the products of one K block to C[m0:m1][n0:n1].
 func (p *product) block(buf *buffers, m0, m1, n0, n1, k0, k1 int) {
 	kb := k1 - k0
-	acc := p.acc || k0 > 0
-	tile, step := active.gemm.tile, active.gemm.maxRow
-	a, rsa, csa := p.rowsOfA(buf, m0, m1, k0, kb, n1-n0)
-	width := active.gemm.lanes * active.gemm.maxVec
+	a, rsa, csa, ats := p.blockOfA(buf, m0, m1, k0, kb, n1-n0)
 	for j := n0; j < n1; j += panel {
-		jw := min(panel, n1-j)
-		b, ldb := p.panelOfB(buf, j, jw, k0, kb)
-		for i := m0; i < m1; i += step {
-			mr := min(step, m1-i)
-			at := a[rsaOffset(i-m0, rsa, csa, kb):]
-			for x := 0; x < jw; x += width {
-				tile(mr, min(width, jw-x), kb, at, rsa, csa, b[x:], ldb, p.c[i*p.ldc+j+x:], p.ldc, acc)
-			}
+		width := min(panel, n1-j)
+		if p.form == formNT {
+			Transpose(width, kb, p.b[j*p.ldb+k0:], p.ldb, buf.b[:], panel)
+		} else {
+			packRows(kb, width, p.b[k0*p.ldb+j:], p.ldb, buf.b[:])
 		}
+		multiply(m1-m0, width, kb, a, rsa, csa, ats, buf.b[:], panel, p.c[m0*p.ldc+j:], p.ldc, p.acc || k0 > 0)
 	}
 }
 
-// rsaOffset finds row i of a packed or plain A block: packed TN slices are [m/8][kb][8], so that the row stride is 1 and the column stride 8.
-func rsaOffset(i, rsa, csa, kb int) int {
-	if rsa == 1 && csa == 8 {
-		return i/8*8*kb + i%8
+// blockOfA returns A[m0:m1][k0:k0+kb] with the distances between rows, columns and tiles: packed where it is used often enough.
+func (p *product) blockOfA(buf *buffers, m0, m1, k0, kb, cols int) (a []float32, rsa, csa, ats int) {
+	rows := active.gemm.rows
+	switch {
+	case p.form == formTN && cols < packA:
+		return p.a[k0*p.lda+m0:], 1, p.lda, rows
+	case p.form == formTN:
+		p.slicesOfA(buf, m0, m1, k0, kb)
+		return buf.a[:], 1, rows, rows * kb
+	case cols < packA || m1-m0 <= rows:
+		return p.a[m0*p.lda+k0:], p.lda, 1, rows * p.lda
 	}
-	return i * rsa
-}
-
-// rowsOfA returns A[m0:m1][k0:k0+kb] with its strides: copied where it is reused often enough or stored the other way round.
-func (p *product) rowsOfA(buf *buffers, m0, m1, k0, kb, cols int) (a []float32, rsa, csa int) {
-	if p.form == formTN {
-		for i := m0; i < m1; i += 8 {
-			w := min(8, m1-i)
-			dst := buf.a[(i-m0)*kb:]
-			for q := range kb {
-				copy8(dst[q*8:q*8+8], p.a[(k0+q)*p.lda+i:(k0+q)*p.lda+i+w])
-			}
-		}
-		return buf.a[:], 1, 8
-	}
-	if cols < 4*panel || p.k <= blockK && p.lda == p.k {
-		return p.a[m0*p.lda+k0:], p.lda, 1
-	}
+	ld := kb + padA
 	for i := m0; i < m1; i++ {
-		copy(buf.a[(i-m0)*kb:(i-m0)*kb+kb], p.a[i*p.lda+k0:])
+		copy(buf.a[(i-m0)*ld:(i-m0)*ld+kb], p.a[i*p.lda+k0:])
 	}
-	return buf.a[:], kb, 1
+	return buf.a[:], ld, 1, rows * ld
 }
 
-func copy8(dst, src []float32) {
-	if len(src) == 8 {
-		*(*[8]float32)(dst) = [8]float32(src)
+// slicesOfA packs a transposed A as [m/rows][kb][rows], rows being those of a tile.
+func (p *product) slicesOfA(buf *buffers, m0, m1, k0, kb int) {
+	rows := active.gemm.rows
+	for q := range kb {
+		src := p.a[(k0+q)*p.lda+m0 : (k0+q)*p.lda+m1]
+		dst := buf.a[q*rows:]
+		for ; len(src) >= rows; src = src[rows:] {
+			if rows == 8 {
+				*(*[8]float32)(dst) = [8]float32(src)
+			} else {
+				*(*[4]float32)(dst) = [4]float32(src)
+			}
+			dst = dst[min(rows*kb, len(dst)):]
+		}
+		copy(dst, src)
+	}
+}
+
+// packRows copies k rows of src to rows of a panel.
+func packRows(k, width int, src []float32, lds int, dst []float32) {
+	if width == panel && packWhole(k, src, lds, dst) {
 		return
 	}
-	copy(dst, src)
-}
-
-// panelOfB returns B[k0:k0+kb][j:j+jw] as rows of panel floats.
-func (p *product) panelOfB(buf *buffers, j, jw, k0, kb int) ([]float32, int) {
-	if p.form == formNT {
-		Transpose(jw, kb, p.b[j*p.ldb+k0:], p.ldb, buf.b[:], panel)
-		return buf.b[:], panel
-	}
-	for q := range kb {
-		row := p.b[(k0+q)*p.ldb+j:]
-		copy(buf.b[q*panel:q*panel+jw], row[:jw])
-	}
-	return buf.b[:], panel
-}
-
-// inPlace serves few rows (decoding): B is read where it lies, as wide as the kernels go, each output in one chain over the whole of K.
-func (p *product) inPlace(rows, cols [2]int) {
-	g := &active.gemm
-	for j := cols[0]; j < cols[1]; {
-		for i := rows[0]; i < rows[1]; i += g.maxRow {
-			mr := min(g.maxRow, rows[1]-i)
-			w := min(g.lanes*g.maxVec, cols[1]-j)
-			g.tile(mr, w, p.k, p.a[i*p.lda:], p.lda, 1, p.b[j:], p.ldb, p.c[i*p.ldc+j:], p.ldc, p.acc)
-		}
-		j += g.lanes * g.maxVec
+	for q := range k {
+		copy(dst[q*panel:q*panel+width], src[q*lds:])
 	}
 }
 
-// Small computes C[m][n] (+)= A B in this goroutine without packing, A[i][q] at a[i*rsa+q*csa]: for attention's blocks.
+// Small computes C[m][n] = A B, or C += A B when acc is set, in this goroutine and without packing; A's element (i, q) is a[i*rsa+q*csa]. It
+// is meant for the blocks of attention and right for any size, with the same bytes as GemmNN.
 func Small(m, n, k int, a []float32, rsa, csa int, b []float32, ldb int, c []float32, ldc int, acc bool) {
-	g := &active.gemm
-	width := g.lanes * g.maxVec
-	for j := 0; j < n; j += width {
-		for i := 0; i < m; i += g.maxRow {
-			g.tile(min(g.maxRow, m-i), min(width, n-j), k, a[i*rsa:], rsa, csa, b[j:], ldb, c[i*ldc+j:], ldc, acc)
-		}
-	}
-}
-
-// Transpose writes dst[j*ldd+i] = src[i*lds+j] for rows x cols of src.
-func Transpose(rows, cols int, src []float32, lds int, dst []float32, ldd int) {
-	t16 := active.gemm.transpose16
-	r16, c16 := 0, 0
-	if t16 != nil {
-		r16, c16 = rows&^15, cols&^15
-		for i := 0; i < r16; i += 16 {
-			for j := 0; j < c16; j += 16 {
-				t16(src[i*lds+j:], lds, dst[j*ldd+i:], ldd)
-			}
-		}
-	}
-	for i := range rows {
-		from := 0
-		if i < r16 {
-			from = c16
-		}
-		for j := from; j < cols; j++ {
-			dst[j*ldd+i] = src[i*lds+j]
-		}
-	}
-}
-
-func checkBounds(f form, m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int) {
-	ar, ac, br, bc := m, k, k, n
-	switch f {
-	case formNT:
-		br, bc = n, k
-	case formTN:
-		ar, ac = k, m
+	if m <= 0 || n <= 0 {
+		return
 	}
 	if k > 0 {
-		_ = a[(ar-1)*lda+ac-1]
-		_ = b[(br-1)*ldb+bc-1]
-	}
-	_ = c[(m-1)*ldc+n-1]
-	if lda < ac || ldb < bc || ldc < n {
-		panic("kernel: leading dimension smaller than the row")
-	}
-}
-
-// tileGo is the plain Go tile: rank-1 updates with K ascending.
-func tileGo(rows, cols, k int, a []float32, rsa, csa int, b []float32, ldb int, c []float32, ldc int, acc bool) {
-	for i := range rows {
-		out := c[i*ldc : i*ldc+cols]
-		if !acc {
-			clear(out)
-		}
-		for q := range k {
-			x := a[i*rsa+q*csa]
-			row := b[q*ldb : q*ldb+cols]
-			for j := range out {
-				out[j] += float32(x * row[j])
-			}
+		checkMatrix("B", k, n, b, ldb)
+		if need := (m-1)*rsa + (k-1)*csa + 1; len(a) < need {
+			panic(fmt.Sprintf("kernel: A of %d x %d reaches %d elements of %d", m, k, need, len(a)))
 		}
 	}
+	checkMatrix("C", m, n, c, ldc)
+	multiply(m, n, max(k, 0), a, rsa, csa, active.gemm.rows*rsa, b, ldb, c, ldc, acc)
 }

@@ -4,59 +4,143 @@ package kernel
 
 import "unsafe"
 
-type tileFunc = func(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
+var (
+	gemmAVX512 = gemmOps{lanes: 16, rows: 8, wide: [5]int{1: 12, 2: 12, 3: 8, 4: 6}}
+	gemmAVX2   = gemmOps{lanes: 8, rows: 4, wide: [5]int{1: 8, 2: 6}}
+)
 
-var tilesAVX512 = [8][3]tileFunc{
-	{tile1x1AVX512, tile1x2AVX512, tile1x3AVX512}, {tile2x1AVX512, tile2x2AVX512, tile2x3AVX512},
-	{tile3x1AVX512, tile3x2AVX512, tile3x3AVX512}, {tile4x1AVX512, tile4x2AVX512, tile4x3AVX512},
-	{tile5x1AVX512, tile5x2AVX512, tile5x3AVX512}, {tile6x1AVX512, tile6x2AVX512, tile6x3AVX512},
-	{tile7x1AVX512, tile7x2AVX512, tile7x3AVX512}, {tile8x1AVX512, tile8x2AVX512, tile8x3AVX512},
+// tile is the argument of the tile kernels, which know the offsets of its fields (gen/gemm.go). Distances are in bytes.
+type tile struct {
+	a, b, c       unsafe.Pointer
+	rsa, csa, ats int // between rows of A, columns of A, tiles of rows of A
+	rsb, rsc      int
+	rows, k       int
+	shape         int // number of vectors (1 to 3, the last one masked), shapeFull or shapeWide
+	acc           int
+	bits          uint64   // lanes of the last vector, for AVX-512
+	mask          [8]int32 // the same for AVX2
 }
 
-var tilesAVX2 = [4][3]tileFunc{
-	{tile1x1AVX2, tile1x2AVX2, tile1x3AVX2}, {tile2x1AVX2, tile2x2AVX2, tile2x3AVX2},
-	{tile3x1AVX2, tile3x2AVX2, tile3x3AVX2}, {tile4x1AVX2, tile4x2AVX2, tile4x3AVX2},
+const (
+	shapeFull = 4 // 3 vectors, all lanes
+	shapeWide = 5 // gemmOps.wide vectors, all lanes
+)
+
+// Assembly cannot be preempted: one call does at most so much, under a millisecond.
+const (
+	callRows = 512
+	callK    = 512
+)
+
+// multiply computes C[m][n] (+)= A B as multiplyGo does, with fused multiply-adds. Row i of A begins at i/rows*ats + i%rows*rsa, where rows
+// is that of active.gemm.
+func multiply(m, n, k int, a []float32, rsa, csa, ats int, b []float32, ldb int, c []float32, ldc int, acc bool) {
+	g := &active.gemm
+	if g.lanes == 1 {
+		multiplyGo(m, n, k, a, rsa, csa, ats, b, ldb, c, ldc, acc)
+		return
+	}
+	t := tile{rsa: 4 * rsa, csa: 4 * csa, ats: 4 * ats, rsb: 4 * ldb, rsc: 4 * ldc}
+	pa, pb, pc := unsafe.Pointer(unsafe.SliceData(a)), unsafe.Pointer(unsafe.SliceData(b)), unsafe.Pointer(unsafe.SliceData(c))
+	for i := 0; i < m; i += callRows {
+		t.rows = min(callRows, m-i)
+		for q := 0; q == 0 || q < k; q += callK {
+			t.k, t.acc = min(callK, k-q), 0
+			if acc || q > 0 {
+				t.acc = 1
+			}
+			t.columns(g, n, unsafe.Add(pa, i/g.rows*t.ats+q*t.csa), unsafe.Add(pb, q*t.rsb), unsafe.Add(pc, i*t.rsc))
+		}
+	}
 }
 
-var maskedAVX2 = [4]tileFunc{tile1x1AVX2Masked, tile2x1AVX2Masked, tile3x1AVX2Masked, tile4x1AVX2Masked}
-
-var gemmAVX512 = gemmOps{lanes: 16, maxRow: 8, maxVec: 3, tile: tileAVX512,
-	transpose16: func(src []float32, lds int, dst []float32, ldd int) {
-		transpose16AVX512(&src[0], 4*lds, &dst[0], 4*ldd)
-	}}
-
-var gemmAVX2 = gemmOps{lanes: 8, maxRow: 4, maxVec: 3, tile: tileAVX2}
-
-// chunkK bounds the time of one call: assembly cannot be preempted.
-const chunkK = 1 << 14
-
-func tileAVX512(rows, cols, k int, a []float32, rsa, csa int, b []float32, ldb int, c []float32, ldc int, acc bool) {
-	vecs := (cols + 15) / 16
-	mask := 1<<(cols-16*(vecs-1)) - 1
-	run(tilesAVX512[rows-1][vecs-1], k, a, rsa, csa, b, ldb, c, ldc, acc, mask)
+// columns runs the tile kernels over n columns: wide ones if there are few rows, then three vectors, then what remains.
+func (t *tile) columns(g *gemmOps, n int, a, b, c unsafe.Pointer) {
+	wide := 0
+	if t.rows < len(g.wide) {
+		wide = g.wide[t.rows] * g.lanes
+	}
+	for j := 0; j < n; {
+		t.a, t.b, t.c = a, unsafe.Add(b, 4*j), unsafe.Add(c, 4*j)
+		switch {
+		case wide > 0 && n-j >= wide:
+			t.shape = shapeWide
+			j += wide
+		case n-j >= 3*g.lanes:
+			t.setLast(shapeFull, g.lanes)
+			j += 3 * g.lanes
+		default:
+			vecs := (n - j + g.lanes - 1) / g.lanes
+			t.setLast(vecs, n-j-(vecs-1)*g.lanes)
+			j = n
+		}
+		if g.lanes == 16 {
+			tileAVX512((*byte)(unsafe.Pointer(t)))
+		} else {
+			tileAVX2((*byte)(unsafe.Pointer(t)))
+		}
+	}
 }
 
-func tileAVX2(rows, cols, k int, a []float32, rsa, csa int, b []float32, ldb int, c []float32, ldc int, acc bool) {
-	full := cols / 8
-	if full > 0 {
-		run(tilesAVX2[rows-1][full-1], k, a, rsa, csa, b, ldb, c, ldc, acc, 0)
-	}
-	if tail := cols - 8*full; tail > 0 {
-		run(maskedAVX2[rows-1], k, a, rsa, csa, b[8*full:], ldb, c[8*full:], ldc, acc, tail)
+// setLast chooses a shape whose last vector has so many lanes. The shape of three full vectors needs the mask where rows are fewer than a tile's.
+func (t *tile) setLast(shape, lanes int) {
+	t.shape, t.bits = shape, 1<<lanes-1
+	for i := range t.mask {
+		t.mask[i] = int32(i-lanes) >> 31
 	}
 }
 
-func run(f tileFunc, k int, a []float32, rsa, csa int, b []float32, ldb int, c []float32, ldc int, acc bool, mask int) {
-	start := 0
-	if acc {
-		start = 1
+// packWhole packs k rows of a panel's width; false where the plain way is as good.
+func packWhole(k int, src []float32, lds int, dst []float32) bool {
+	switch active.gemm.lanes {
+	case 16:
+		packAVX512(k, unsafe.SliceData(src), 4*lds, unsafe.SliceData(dst))
+	case 8:
+		packAVX2(k, unsafe.SliceData(src), 4*lds, unsafe.SliceData(dst))
+	default:
+		return false
 	}
-	pa, pb, pc := unsafe.SliceData(a), unsafe.SliceData(b), unsafe.SliceData(c)
-	for k > chunkK {
-		f(chunkK, pa, 4*rsa, 4*csa, pb, 4*ldb, pc, 4*ldc, start, mask)
-		pa = (*float32)(unsafe.Add(unsafe.Pointer(pa), 4*csa*chunkK))
-		pb = (*float32)(unsafe.Add(unsafe.Pointer(pb), 4*ldb*chunkK))
-		k, start = k-chunkK, 1
+	return true
+}
+
+// transposeBlocks transposes all whole blocks and returns how many rows and columns of src that were; on AVX-512 columns are a multiple of 16
+// but rows may end with one block of 8, whose columns the caller finishes too.
+func transposeBlocks(rows, cols int, src []float32, lds int, dst []float32, ldd int) (doneRows, doneCols int) {
+	lanes := active.gemm.lanes
+	if lanes == 1 || cols < lanes {
+		return 0, 0
 	}
-	f(k, pa, 4*rsa, 4*csa, pb, 4*ldb, pc, 4*ldc, start, mask)
+	i := 0
+	if lanes == 16 {
+		for ; i+16 <= rows; i += 16 {
+			transposeAVX512(cols/16, unsafe.SliceData(src[i*lds:]), 4*lds, unsafe.SliceData(dst[i:]), 4*ldd)
+		}
+	}
+	for ; i+8 <= rows; i += 8 {
+		transposeAVX2(cols/lanes*(lanes/8), unsafe.SliceData(src[i*lds:]), 4*lds, unsafe.SliceData(dst[i:]), 4*ldd)
+	}
+	return i, cols / lanes * lanes
+}
+
+// peakLoop returns the loop that PeakFMA times and its floating-point operations a round: 12 instructions of 2 operations a lane.
+func peakLoop() (func(rounds int), float64) {
+	switch active.gemm.lanes {
+	case 16:
+		return peakAVX512, 12 * 2 * 16
+	case 8:
+		return peakAVX2, 12 * 2 * 8
+	}
+	return nil, 0
+}
+
+// readBlocks reads data, in steps that can be preempted.
+func readBlocks(data []float32) {
+	if active.gemm.lanes == 1 {
+		_ = Sum(data)
+		return
+	}
+	const step = 1 << 18
+	for ; len(data) >= step; data = data[step:] {
+		readAVX2(step/64, unsafe.SliceData(data))
+	}
 }

@@ -4,3164 +4,978 @@
 
 #include "textflag.h"
 
-DATA iota8<>+0(SB)/4, $0x00000000
-DATA iota8<>+4(SB)/4, $0x00000001
-DATA iota8<>+8(SB)/4, $0x00000002
-DATA iota8<>+12(SB)/4, $0x00000003
-DATA iota8<>+16(SB)/4, $0x00000004
-DATA iota8<>+20(SB)/4, $0x00000005
-DATA iota8<>+24(SB)/4, $0x00000006
-DATA iota8<>+28(SB)/4, $0x00000007
-GLOBL iota8<>(SB), RODATA|NOPTR, $32
+// func tileAVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·tileAVX512(SB), NOSPLIT, $0-8
+	MOVQ  t+0(FP), AX
+	MOVQ  16(AX), DX
+	MOVQ  24(AX), R8
+	MOVQ  32(AX), R10
+	MOVQ  48(AX), R11
+	MOVQ  56(AX), R12
+	MOVQ  64(AX), R13
+	LEAQ  (R8)(R8*2), R9
+	MOVQ  R11, R15
+	SHLQ  $0x03, R15
+	MOVQ  96(AX), R14
+	KMOVW R14, K1
 
-// func tile1x1AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, AVX512F
-TEXT ·tile1x1AVX512(SB), NOSPLIT, $0-80
-	MOVQ      k+0(FP), AX
-	MOVQ      a+8(FP), CX
-	MOVQ      rsa+16(FP), DX
-	MOVQ      csa+24(FP), BX
-	MOVQ      b+32(FP), SI
-	MOVQ      ldb+40(FP), DI
-	MOVQ      c+48(FP), R8
-	MOVQ      ldc+56(FP), R9
-	MOVQ      acc+64(FP), R9
-	MOVQ      mask+72(FP), R10
-	KMOVW     R10, K1
-	VPXORD    Z0, Z0, Z0
-	LEAQ      (DX)(DX*2), R10
-	LEAQ      (CX)(DX*4), DX
-	TESTQ     R9, R9
-	JZ        start
-	MOVQ      R8, R9
-	VMOVUPS.Z (R9), K1, Z0
+next:
+	MOVQ      (AX), SI
+	MOVQ      8(AX), BX
+	MOVQ      72(AX), CX
+	LEAQ      (SI)(R8*4), DI
+	MOVQ      80(AX), R14
+	CMPQ      R14, $0x04
+	JEQ       shape4
+	CMPQ      R14, $0x05
+	JEQ       shape5
+	CMPQ      R14, $0x03
+	JEQ       shape3
+	CMPQ      R14, $0x02
+	JEQ       shape2
+	CMPQ      R13, $0x08
+	JGE       s1r8
+	CMPQ      R13, $0x07
+	JGE       s1r7
+	CMPQ      R13, $0x06
+	JGE       s1r6
+	CMPQ      R13, $0x05
+	JGE       s1r5
+	CMPQ      R13, $0x04
+	JGE       s1r4
+	CMPQ      R13, $0x03
+	JGE       s1r3
+	CMPQ      R13, $0x02
+	JGE       s1r2
+	CMPQ      88(AX), $0x00
+	JEQ       s1r1zero
+	MOVQ      DX, R14
+	VMOVUPS.Z (R14), K1, Z0
+	ADDQ      R12, R14
+	JMP       s1r1start
 
-start:
-	TESTQ AX, AX
-	JZ    done
+s1r1zero:
+	VPXORD Z0, Z0, Z0
 
-loop:
-	VMOVUPS.Z    (SI), K1, Z1
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Z2
+s1r1start:
+	TESTQ CX, CX
+	JZ    s1r1end
+
+s1r1loop:
+	VMOVUPS.Z    (BX), K1, Z1
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Z2
 	VFMADD231PS  Z1, Z2, Z0
-	ADDQ         BX, CX
-	ADDQ         BX, DX
-	DECQ         AX
-	JNZ          loop
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s1r1loop
 
-done:
-	MOVQ    R8, AX
-	VMOVUPS Z0, K1, (AX)
-	VZEROUPPER
-	RET
+s1r1end:
+	MOVQ    DX, R14
+	VMOVUPS Z0, K1, (R14)
+	ADDQ    R12, R14
+	SUBQ    $0x01, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
 
-// func tile1x2AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, AVX512F
-TEXT ·tile1x2AVX512(SB), NOSPLIT, $0-80
-	MOVQ      k+0(FP), AX
-	MOVQ      a+8(FP), CX
-	MOVQ      rsa+16(FP), DX
-	MOVQ      csa+24(FP), BX
-	MOVQ      b+32(FP), SI
-	MOVQ      ldb+40(FP), DI
-	MOVQ      c+48(FP), R8
-	MOVQ      ldc+56(FP), R9
-	MOVQ      acc+64(FP), R9
-	MOVQ      mask+72(FP), R10
-	KMOVW     R10, K1
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	LEAQ      (DX)(DX*2), R10
-	LEAQ      (CX)(DX*4), DX
-	TESTQ     R9, R9
-	JZ        start
-	MOVQ      R8, R9
-	VMOVUPS   (R9), Z0
-	VMOVUPS.Z 64(R9), K1, Z1
+s1r2:
+	CMPQ      88(AX), $0x00
+	JEQ       s1r2zero
+	MOVQ      DX, R14
+	VMOVUPS.Z (R14), K1, Z0
+	ADDQ      R12, R14
+	VMOVUPS.Z (R14), K1, Z1
+	ADDQ      R12, R14
+	JMP       s1r2start
 
-start:
-	TESTQ AX, AX
-	JZ    done
+s1r2zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
 
-loop:
-	VMOVUPS      (SI), Z2
-	VMOVUPS.Z    64(SI), K1, Z3
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Z4
+s1r2start:
+	TESTQ CX, CX
+	JZ    s1r2end
+
+s1r2loop:
+	VMOVUPS.Z    (BX), K1, Z2
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Z3
+	VFMADD231PS  Z2, Z3, Z0
+	VBROADCASTSS (SI)(R8*1), Z4
+	VFMADD231PS  Z2, Z4, Z1
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s1r2loop
+
+s1r2end:
+	MOVQ    DX, R14
+	VMOVUPS Z0, K1, (R14)
+	ADDQ    R12, R14
+	VMOVUPS Z1, K1, (R14)
+	ADDQ    R12, R14
+	SUBQ    $0x02, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
+
+s1r3:
+	CMPQ      88(AX), $0x00
+	JEQ       s1r3zero
+	MOVQ      DX, R14
+	VMOVUPS.Z (R14), K1, Z0
+	ADDQ      R12, R14
+	VMOVUPS.Z (R14), K1, Z1
+	ADDQ      R12, R14
+	VMOVUPS.Z (R14), K1, Z2
+	ADDQ      R12, R14
+	JMP       s1r3start
+
+s1r3zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+
+s1r3start:
+	TESTQ CX, CX
+	JZ    s1r3end
+
+s1r3loop:
+	VMOVUPS.Z    (BX), K1, Z3
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Z4
+	VFMADD231PS  Z3, Z4, Z0
+	VBROADCASTSS (SI)(R8*1), Z5
+	VFMADD231PS  Z3, Z5, Z1
+	VBROADCASTSS (SI)(R8*2), Z6
+	VFMADD231PS  Z3, Z6, Z2
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s1r3loop
+
+s1r3end:
+	MOVQ    DX, R14
+	VMOVUPS Z0, K1, (R14)
+	ADDQ    R12, R14
+	VMOVUPS Z1, K1, (R14)
+	ADDQ    R12, R14
+	VMOVUPS Z2, K1, (R14)
+	ADDQ    R12, R14
+	SUBQ    $0x03, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
+
+s1r4:
+	CMPQ      88(AX), $0x00
+	JEQ       s1r4zero
+	MOVQ      DX, R14
+	VMOVUPS.Z (R14), K1, Z0
+	ADDQ      R12, R14
+	VMOVUPS.Z (R14), K1, Z1
+	ADDQ      R12, R14
+	VMOVUPS.Z (R14), K1, Z2
+	ADDQ      R12, R14
+	VMOVUPS.Z (R14), K1, Z3
+	ADDQ      R12, R14
+	JMP       s1r4start
+
+s1r4zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+
+s1r4start:
+	TESTQ CX, CX
+	JZ    s1r4end
+
+s1r4loop:
+	VMOVUPS.Z    (BX), K1, Z4
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Z5
+	VFMADD231PS  Z4, Z5, Z0
+	VBROADCASTSS (SI)(R8*1), Z6
+	VFMADD231PS  Z4, Z6, Z1
+	VBROADCASTSS (SI)(R8*2), Z7
+	VFMADD231PS  Z4, Z7, Z2
+	VBROADCASTSS (SI)(R9*1), Z8
+	VFMADD231PS  Z4, Z8, Z3
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s1r4loop
+
+s1r4end:
+	MOVQ    DX, R14
+	VMOVUPS Z0, K1, (R14)
+	ADDQ    R12, R14
+	VMOVUPS Z1, K1, (R14)
+	ADDQ    R12, R14
+	VMOVUPS Z2, K1, (R14)
+	ADDQ    R12, R14
+	VMOVUPS Z3, K1, (R14)
+	ADDQ    R12, R14
+	SUBQ    $0x04, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
+
+s1r5:
+	CMPQ      88(AX), $0x00
+	JEQ       s1r5zero
+	MOVQ      DX, R14
+	VMOVUPS.Z (R14), K1, Z0
+	ADDQ      R12, R14
+	VMOVUPS.Z (R14), K1, Z1
+	ADDQ      R12, R14
+	VMOVUPS.Z (R14), K1, Z2
+	ADDQ      R12, R14
+	VMOVUPS.Z (R14), K1, Z3
+	ADDQ      R12, R14
+	VMOVUPS.Z (R14), K1, Z4
+	ADDQ      R12, R14
+	JMP       s1r5start
+
+s1r5zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+
+s1r5start:
+	TESTQ CX, CX
+	JZ    s1r5end
+
+s1r5loop:
+	VMOVUPS.Z    (BX), K1, Z5
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Z6
+	VFMADD231PS  Z5, Z6, Z0
+	VBROADCASTSS (SI)(R8*1), Z7
+	VFMADD231PS  Z5, Z7, Z1
+	VBROADCASTSS (SI)(R8*2), Z8
+	VFMADD231PS  Z5, Z8, Z2
+	VBROADCASTSS (SI)(R9*1), Z9
+	VFMADD231PS  Z5, Z9, Z3
+	VBROADCASTSS (DI), Z10
+	VFMADD231PS  Z5, Z10, Z4
+	ADDQ         R10, SI
+	ADDQ         R10, DI
+	DECQ         CX
+	JNZ          s1r5loop
+
+s1r5end:
+	MOVQ    DX, R14
+	VMOVUPS Z0, K1, (R14)
+	ADDQ    R12, R14
+	VMOVUPS Z1, K1, (R14)
+	ADDQ    R12, R14
+	VMOVUPS Z2, K1, (R14)
+	ADDQ    R12, R14
+	VMOVUPS Z3, K1, (R14)
+	ADDQ    R12, R14
+	VMOVUPS Z4, K1, (R14)
+	ADDQ    R12, R14
+	SUBQ    $0x05, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
+
+s1r6:
+	CMPQ      88(AX), $0x00
+	JEQ       s1r6zero
+	MOVQ      DX, R14
+	VMOVUPS.Z (R14), K1, Z0
+	ADDQ      R12, R14
+	VMOVUPS.Z (R14), K1, Z1
+	ADDQ      R12, R14
+	VMOVUPS.Z (R14), K1, Z2
+	ADDQ      R12, R14
+	VMOVUPS.Z (R14), K1, Z3
+	ADDQ      R12, R14
+	VMOVUPS.Z (R14), K1, Z4
+	ADDQ      R12, R14
+	VMOVUPS.Z (R14), K1, Z5
+	ADDQ      R12, R14
+	JMP       s1r6start
+
+s1r6zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+
+s1r6start:
+	TESTQ CX, CX
+	JZ    s1r6end
+
+s1r6loop:
+	VMOVUPS.Z    (BX), K1, Z6
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Z7
+	VFMADD231PS  Z6, Z7, Z0
+	VBROADCASTSS (SI)(R8*1), Z8
+	VFMADD231PS  Z6, Z8, Z1
+	VBROADCASTSS (SI)(R8*2), Z9
+	VFMADD231PS  Z6, Z9, Z2
+	VBROADCASTSS (SI)(R9*1), Z10
+	VFMADD231PS  Z6, Z10, Z3
+	VBROADCASTSS (DI), Z11
+	VFMADD231PS  Z6, Z11, Z4
+	VBROADCASTSS (DI)(R8*1), Z7
+	VFMADD231PS  Z6, Z7, Z5
+	ADDQ         R10, SI
+	ADDQ         R10, DI
+	DECQ         CX
+	JNZ          s1r6loop
+
+s1r6end:
+	MOVQ    DX, R14
+	VMOVUPS Z0, K1, (R14)
+	ADDQ    R12, R14
+	VMOVUPS Z1, K1, (R14)
+	ADDQ    R12, R14
+	VMOVUPS Z2, K1, (R14)
+	ADDQ    R12, R14
+	VMOVUPS Z3, K1, (R14)
+	ADDQ    R12, R14
+	VMOVUPS Z4, K1, (R14)
+	ADDQ    R12, R14
+	VMOVUPS Z5, K1, (R14)
+	ADDQ    R12, R14
+	SUBQ    $0x06, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
+
+s1r7:
+	CMPQ      88(AX), $0x00
+	JEQ       s1r7zero
+	MOVQ      DX, R14
+	VMOVUPS.Z (R14), K1, Z0
+	ADDQ      R12, R14
+	VMOVUPS.Z (R14), K1, Z1
+	ADDQ      R12, R14
+	VMOVUPS.Z (R14), K1, Z2
+	ADDQ      R12, R14
+	VMOVUPS.Z (R14), K1, Z3
+	ADDQ      R12, R14
+	VMOVUPS.Z (R14), K1, Z4
+	ADDQ      R12, R14
+	VMOVUPS.Z (R14), K1, Z5
+	ADDQ      R12, R14
+	VMOVUPS.Z (R14), K1, Z6
+	ADDQ      R12, R14
+	JMP       s1r7start
+
+s1r7zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+
+s1r7start:
+	TESTQ CX, CX
+	JZ    s1r7end
+
+s1r7loop:
+	VMOVUPS.Z    (BX), K1, Z7
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Z8
+	VFMADD231PS  Z7, Z8, Z0
+	VBROADCASTSS (SI)(R8*1), Z9
+	VFMADD231PS  Z7, Z9, Z1
+	VBROADCASTSS (SI)(R8*2), Z10
+	VFMADD231PS  Z7, Z10, Z2
+	VBROADCASTSS (SI)(R9*1), Z11
+	VFMADD231PS  Z7, Z11, Z3
+	VBROADCASTSS (DI), Z12
+	VFMADD231PS  Z7, Z12, Z4
+	VBROADCASTSS (DI)(R8*1), Z8
+	VFMADD231PS  Z7, Z8, Z5
+	VBROADCASTSS (DI)(R8*2), Z9
+	VFMADD231PS  Z7, Z9, Z6
+	ADDQ         R10, SI
+	ADDQ         R10, DI
+	DECQ         CX
+	JNZ          s1r7loop
+
+s1r7end:
+	MOVQ    DX, R14
+	VMOVUPS Z0, K1, (R14)
+	ADDQ    R12, R14
+	VMOVUPS Z1, K1, (R14)
+	ADDQ    R12, R14
+	VMOVUPS Z2, K1, (R14)
+	ADDQ    R12, R14
+	VMOVUPS Z3, K1, (R14)
+	ADDQ    R12, R14
+	VMOVUPS Z4, K1, (R14)
+	ADDQ    R12, R14
+	VMOVUPS Z5, K1, (R14)
+	ADDQ    R12, R14
+	VMOVUPS Z6, K1, (R14)
+	ADDQ    R12, R14
+	SUBQ    $0x07, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
+
+s1r8:
+	CMPQ      88(AX), $0x00
+	JEQ       s1r8zero
+	MOVQ      DX, R14
+	VMOVUPS.Z (R14), K1, Z0
+	ADDQ      R12, R14
+	VMOVUPS.Z (R14), K1, Z1
+	ADDQ      R12, R14
+	VMOVUPS.Z (R14), K1, Z2
+	ADDQ      R12, R14
+	VMOVUPS.Z (R14), K1, Z3
+	ADDQ      R12, R14
+	VMOVUPS.Z (R14), K1, Z4
+	ADDQ      R12, R14
+	VMOVUPS.Z (R14), K1, Z5
+	ADDQ      R12, R14
+	VMOVUPS.Z (R14), K1, Z6
+	ADDQ      R12, R14
+	VMOVUPS.Z (R14), K1, Z7
+	ADDQ      R12, R14
+	JMP       s1r8start
+
+s1r8zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+s1r8start:
+	TESTQ CX, CX
+	JZ    s1r8end
+
+s1r8loop:
+	VMOVUPS.Z    (BX), K1, Z8
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Z9
+	VFMADD231PS  Z8, Z9, Z0
+	VBROADCASTSS (SI)(R8*1), Z10
+	VFMADD231PS  Z8, Z10, Z1
+	VBROADCASTSS (SI)(R8*2), Z11
+	VFMADD231PS  Z8, Z11, Z2
+	VBROADCASTSS (SI)(R9*1), Z12
+	VFMADD231PS  Z8, Z12, Z3
+	VBROADCASTSS (DI), Z13
+	VFMADD231PS  Z8, Z13, Z4
+	VBROADCASTSS (DI)(R8*1), Z9
+	VFMADD231PS  Z8, Z9, Z5
+	VBROADCASTSS (DI)(R8*2), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VBROADCASTSS (DI)(R9*1), Z11
+	VFMADD231PS  Z8, Z11, Z7
+	ADDQ         R10, SI
+	ADDQ         R10, DI
+	DECQ         CX
+	JNZ          s1r8loop
+
+s1r8end:
+	MOVQ    DX, R14
+	VMOVUPS Z0, K1, (R14)
+	ADDQ    R12, R14
+	VMOVUPS Z1, K1, (R14)
+	ADDQ    R12, R14
+	VMOVUPS Z2, K1, (R14)
+	ADDQ    R12, R14
+	VMOVUPS Z3, K1, (R14)
+	ADDQ    R12, R14
+	VMOVUPS Z4, K1, (R14)
+	ADDQ    R12, R14
+	VMOVUPS Z5, K1, (R14)
+	ADDQ    R12, R14
+	VMOVUPS Z6, K1, (R14)
+	ADDQ    R12, R14
+	VMOVUPS Z7, K1, (R14)
+	ADDQ    R12, R14
+	SUBQ    $0x08, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
+
+shape2:
+	CMPQ      R13, $0x08
+	JGE       s2r8
+	CMPQ      R13, $0x07
+	JGE       s2r7
+	CMPQ      R13, $0x06
+	JGE       s2r6
+	CMPQ      R13, $0x05
+	JGE       s2r5
+	CMPQ      R13, $0x04
+	JGE       s2r4
+	CMPQ      R13, $0x03
+	JGE       s2r3
+	CMPQ      R13, $0x02
+	JGE       s2r2
+	CMPQ      88(AX), $0x00
+	JEQ       s2r1zero
+	MOVQ      DX, R14
+	VMOVUPS   (R14), Z0
+	VMOVUPS.Z 64(R14), K1, Z1
+	ADDQ      R12, R14
+	JMP       s2r1start
+
+s2r1zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+
+s2r1start:
+	TESTQ CX, CX
+	JZ    s2r1end
+
+s2r1loop:
+	VMOVUPS      (BX), Z2
+	VMOVUPS.Z    64(BX), K1, Z3
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Z4
 	VFMADD231PS  Z2, Z4, Z0
 	VFMADD231PS  Z3, Z4, Z1
-	ADDQ         BX, CX
-	ADDQ         BX, DX
-	DECQ         AX
-	JNZ          loop
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s2r1loop
 
-done:
-	MOVQ    R8, AX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, K1, 64(AX)
-	VZEROUPPER
-	RET
+s2r1end:
+	MOVQ    DX, R14
+	VMOVUPS Z0, (R14)
+	VMOVUPS Z1, K1, 64(R14)
+	ADDQ    R12, R14
+	SUBQ    $0x01, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
 
-// func tile1x3AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, AVX512F
-TEXT ·tile1x3AVX512(SB), NOSPLIT, $0-80
-	MOVQ      k+0(FP), AX
-	MOVQ      a+8(FP), CX
-	MOVQ      rsa+16(FP), DX
-	MOVQ      csa+24(FP), BX
-	MOVQ      b+32(FP), SI
-	MOVQ      ldb+40(FP), DI
-	MOVQ      c+48(FP), R8
-	MOVQ      ldc+56(FP), R9
-	MOVQ      acc+64(FP), R9
-	MOVQ      mask+72(FP), R10
-	KMOVW     R10, K1
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	LEAQ      (DX)(DX*2), R10
-	LEAQ      (CX)(DX*4), DX
-	TESTQ     R9, R9
-	JZ        start
-	MOVQ      R8, R9
-	VMOVUPS   (R9), Z0
-	VMOVUPS   64(R9), Z1
-	VMOVUPS.Z 128(R9), K1, Z2
+s2r2:
+	CMPQ      88(AX), $0x00
+	JEQ       s2r2zero
+	MOVQ      DX, R14
+	VMOVUPS   (R14), Z0
+	VMOVUPS.Z 64(R14), K1, Z1
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z2
+	VMOVUPS.Z 64(R14), K1, Z3
+	ADDQ      R12, R14
+	JMP       s2r2start
 
-start:
-	TESTQ AX, AX
-	JZ    done
+s2r2zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
 
-loop:
-	VMOVUPS      (SI), Z3
-	VMOVUPS      64(SI), Z4
-	VMOVUPS.Z    128(SI), K1, Z5
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Z6
-	VFMADD231PS  Z3, Z6, Z0
-	VFMADD231PS  Z4, Z6, Z1
-	VFMADD231PS  Z5, Z6, Z2
-	ADDQ         BX, CX
-	ADDQ         BX, DX
-	DECQ         AX
-	JNZ          loop
+s2r2start:
+	TESTQ CX, CX
+	JZ    s2r2end
 
-done:
-	MOVQ    R8, AX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, K1, 128(AX)
-	VZEROUPPER
-	RET
-
-// func tile2x1AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, AVX512F
-TEXT ·tile2x1AVX512(SB), NOSPLIT, $0-80
-	MOVQ      k+0(FP), AX
-	MOVQ      a+8(FP), CX
-	MOVQ      rsa+16(FP), DX
-	MOVQ      csa+24(FP), BX
-	MOVQ      b+32(FP), SI
-	MOVQ      ldb+40(FP), DI
-	MOVQ      c+48(FP), R8
-	MOVQ      ldc+56(FP), R9
-	MOVQ      acc+64(FP), R10
-	MOVQ      mask+72(FP), R11
-	KMOVW     R11, K1
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	LEAQ      (DX)(DX*2), R11
-	LEAQ      (CX)(DX*4), R11
-	TESTQ     R10, R10
-	JZ        start
-	MOVQ      R8, R10
-	VMOVUPS.Z (R10), K1, Z0
-	ADDQ      R9, R10
-	VMOVUPS.Z (R10), K1, Z1
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS.Z    (SI), K1, Z2
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Z3
-	VFMADD231PS  Z2, Z3, Z0
-	VBROADCASTSS (CX)(DX*1), Z3
-	VFMADD231PS  Z2, Z3, Z1
-	ADDQ         BX, CX
-	ADDQ         BX, R11
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ    R8, AX
-	VMOVUPS Z0, K1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Z1, K1, (AX)
-	VZEROUPPER
-	RET
-
-// func tile2x2AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, AVX512F
-TEXT ·tile2x2AVX512(SB), NOSPLIT, $0-80
-	MOVQ      k+0(FP), AX
-	MOVQ      a+8(FP), CX
-	MOVQ      rsa+16(FP), DX
-	MOVQ      csa+24(FP), BX
-	MOVQ      b+32(FP), SI
-	MOVQ      ldb+40(FP), DI
-	MOVQ      c+48(FP), R8
-	MOVQ      ldc+56(FP), R9
-	MOVQ      acc+64(FP), R10
-	MOVQ      mask+72(FP), R11
-	KMOVW     R11, K1
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	LEAQ      (DX)(DX*2), R11
-	LEAQ      (CX)(DX*4), R11
-	TESTQ     R10, R10
-	JZ        start
-	MOVQ      R8, R10
-	VMOVUPS   (R10), Z0
-	VMOVUPS.Z 64(R10), K1, Z1
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z2
-	VMOVUPS.Z 64(R10), K1, Z3
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS      (SI), Z4
-	VMOVUPS.Z    64(SI), K1, Z5
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Z6
+s2r2loop:
+	VMOVUPS      (BX), Z4
+	VMOVUPS.Z    64(BX), K1, Z5
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Z6
 	VFMADD231PS  Z4, Z6, Z0
 	VFMADD231PS  Z5, Z6, Z1
-	VBROADCASTSS (CX)(DX*1), Z6
-	VFMADD231PS  Z4, Z6, Z2
-	VFMADD231PS  Z5, Z6, Z3
-	ADDQ         BX, CX
-	ADDQ         BX, R11
-	DECQ         AX
-	JNZ          loop
+	VBROADCASTSS (SI)(R8*1), Z7
+	VFMADD231PS  Z4, Z7, Z2
+	VFMADD231PS  Z5, Z7, Z3
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s2r2loop
 
-done:
-	MOVQ    R8, AX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, K1, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z2, (AX)
-	VMOVUPS Z3, K1, 64(AX)
-	VZEROUPPER
-	RET
+s2r2end:
+	MOVQ    DX, R14
+	VMOVUPS Z0, (R14)
+	VMOVUPS Z1, K1, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z2, (R14)
+	VMOVUPS Z3, K1, 64(R14)
+	ADDQ    R12, R14
+	SUBQ    $0x02, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
 
-// func tile2x3AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, AVX512F
-TEXT ·tile2x3AVX512(SB), NOSPLIT, $0-80
-	MOVQ      k+0(FP), AX
-	MOVQ      a+8(FP), CX
-	MOVQ      rsa+16(FP), DX
-	MOVQ      csa+24(FP), BX
-	MOVQ      b+32(FP), SI
-	MOVQ      ldb+40(FP), DI
-	MOVQ      c+48(FP), R8
-	MOVQ      ldc+56(FP), R9
-	MOVQ      acc+64(FP), R10
-	MOVQ      mask+72(FP), R11
-	KMOVW     R11, K1
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	LEAQ      (DX)(DX*2), R11
-	LEAQ      (CX)(DX*4), R11
-	TESTQ     R10, R10
-	JZ        start
-	MOVQ      R8, R10
-	VMOVUPS   (R10), Z0
-	VMOVUPS   64(R10), Z1
-	VMOVUPS.Z 128(R10), K1, Z2
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z3
-	VMOVUPS   64(R10), Z4
-	VMOVUPS.Z 128(R10), K1, Z5
+s2r3:
+	CMPQ      88(AX), $0x00
+	JEQ       s2r3zero
+	MOVQ      DX, R14
+	VMOVUPS   (R14), Z0
+	VMOVUPS.Z 64(R14), K1, Z1
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z2
+	VMOVUPS.Z 64(R14), K1, Z3
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z4
+	VMOVUPS.Z 64(R14), K1, Z5
+	ADDQ      R12, R14
+	JMP       s2r3start
 
-start:
-	TESTQ AX, AX
-	JZ    done
+s2r3zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
 
-loop:
-	VMOVUPS      (SI), Z6
-	VMOVUPS      64(SI), Z7
-	VMOVUPS.Z    128(SI), K1, Z8
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Z9
-	VFMADD231PS  Z6, Z9, Z0
-	VFMADD231PS  Z7, Z9, Z1
-	VFMADD231PS  Z8, Z9, Z2
-	VBROADCASTSS (CX)(DX*1), Z9
-	VFMADD231PS  Z6, Z9, Z3
-	VFMADD231PS  Z7, Z9, Z4
-	VFMADD231PS  Z8, Z9, Z5
-	ADDQ         BX, CX
-	ADDQ         BX, R11
-	DECQ         AX
-	JNZ          loop
+s2r3start:
+	TESTQ CX, CX
+	JZ    s2r3end
 
-done:
-	MOVQ    R8, AX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, K1, 128(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z3, (AX)
-	VMOVUPS Z4, 64(AX)
-	VMOVUPS Z5, K1, 128(AX)
-	VZEROUPPER
-	RET
-
-// func tile3x1AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, AVX512F
-TEXT ·tile3x1AVX512(SB), NOSPLIT, $0-80
-	MOVQ      k+0(FP), AX
-	MOVQ      a+8(FP), CX
-	MOVQ      rsa+16(FP), DX
-	MOVQ      csa+24(FP), BX
-	MOVQ      b+32(FP), SI
-	MOVQ      ldb+40(FP), DI
-	MOVQ      c+48(FP), R8
-	MOVQ      ldc+56(FP), R9
-	MOVQ      acc+64(FP), R10
-	MOVQ      mask+72(FP), R11
-	KMOVW     R11, K1
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	LEAQ      (DX)(DX*2), R11
-	LEAQ      (CX)(DX*4), R11
-	TESTQ     R10, R10
-	JZ        start
-	MOVQ      R8, R10
-	VMOVUPS.Z (R10), K1, Z0
-	ADDQ      R9, R10
-	VMOVUPS.Z (R10), K1, Z1
-	ADDQ      R9, R10
-	VMOVUPS.Z (R10), K1, Z2
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS.Z    (SI), K1, Z3
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Z4
-	VFMADD231PS  Z3, Z4, Z0
-	VBROADCASTSS (CX)(DX*1), Z4
-	VFMADD231PS  Z3, Z4, Z1
-	VBROADCASTSS (CX)(DX*2), Z4
-	VFMADD231PS  Z3, Z4, Z2
-	ADDQ         BX, CX
-	ADDQ         BX, R11
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ    R8, AX
-	VMOVUPS Z0, K1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Z1, K1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Z2, K1, (AX)
-	VZEROUPPER
-	RET
-
-// func tile3x2AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, AVX512F
-TEXT ·tile3x2AVX512(SB), NOSPLIT, $0-80
-	MOVQ      k+0(FP), AX
-	MOVQ      a+8(FP), CX
-	MOVQ      rsa+16(FP), DX
-	MOVQ      csa+24(FP), BX
-	MOVQ      b+32(FP), SI
-	MOVQ      ldb+40(FP), DI
-	MOVQ      c+48(FP), R8
-	MOVQ      ldc+56(FP), R9
-	MOVQ      acc+64(FP), R10
-	MOVQ      mask+72(FP), R11
-	KMOVW     R11, K1
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	LEAQ      (DX)(DX*2), R11
-	LEAQ      (CX)(DX*4), R11
-	TESTQ     R10, R10
-	JZ        start
-	MOVQ      R8, R10
-	VMOVUPS   (R10), Z0
-	VMOVUPS.Z 64(R10), K1, Z1
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z2
-	VMOVUPS.Z 64(R10), K1, Z3
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z4
-	VMOVUPS.Z 64(R10), K1, Z5
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS      (SI), Z6
-	VMOVUPS.Z    64(SI), K1, Z7
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Z8
+s2r3loop:
+	VMOVUPS      (BX), Z6
+	VMOVUPS.Z    64(BX), K1, Z7
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Z8
 	VFMADD231PS  Z6, Z8, Z0
 	VFMADD231PS  Z7, Z8, Z1
-	VBROADCASTSS (CX)(DX*1), Z8
-	VFMADD231PS  Z6, Z8, Z2
-	VFMADD231PS  Z7, Z8, Z3
-	VBROADCASTSS (CX)(DX*2), Z8
-	VFMADD231PS  Z6, Z8, Z4
-	VFMADD231PS  Z7, Z8, Z5
-	ADDQ         BX, CX
-	ADDQ         BX, R11
-	DECQ         AX
-	JNZ          loop
+	VBROADCASTSS (SI)(R8*1), Z9
+	VFMADD231PS  Z6, Z9, Z2
+	VFMADD231PS  Z7, Z9, Z3
+	VBROADCASTSS (SI)(R8*2), Z10
+	VFMADD231PS  Z6, Z10, Z4
+	VFMADD231PS  Z7, Z10, Z5
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s2r3loop
 
-done:
-	MOVQ    R8, AX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, K1, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z2, (AX)
-	VMOVUPS Z3, K1, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z4, (AX)
-	VMOVUPS Z5, K1, 64(AX)
-	VZEROUPPER
-	RET
+s2r3end:
+	MOVQ    DX, R14
+	VMOVUPS Z0, (R14)
+	VMOVUPS Z1, K1, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z2, (R14)
+	VMOVUPS Z3, K1, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z4, (R14)
+	VMOVUPS Z5, K1, 64(R14)
+	ADDQ    R12, R14
+	SUBQ    $0x03, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
 
-// func tile3x3AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, AVX512F
-TEXT ·tile3x3AVX512(SB), NOSPLIT, $0-80
-	MOVQ      k+0(FP), AX
-	MOVQ      a+8(FP), CX
-	MOVQ      rsa+16(FP), DX
-	MOVQ      csa+24(FP), BX
-	MOVQ      b+32(FP), SI
-	MOVQ      ldb+40(FP), DI
-	MOVQ      c+48(FP), R8
-	MOVQ      ldc+56(FP), R9
-	MOVQ      acc+64(FP), R10
-	MOVQ      mask+72(FP), R11
-	KMOVW     R11, K1
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	VPXORD    Z8, Z8, Z8
-	LEAQ      (DX)(DX*2), R11
-	LEAQ      (CX)(DX*4), R11
-	TESTQ     R10, R10
-	JZ        start
-	MOVQ      R8, R10
-	VMOVUPS   (R10), Z0
-	VMOVUPS   64(R10), Z1
-	VMOVUPS.Z 128(R10), K1, Z2
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z3
-	VMOVUPS   64(R10), Z4
-	VMOVUPS.Z 128(R10), K1, Z5
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z6
-	VMOVUPS   64(R10), Z7
-	VMOVUPS.Z 128(R10), K1, Z8
+s2r4:
+	CMPQ      88(AX), $0x00
+	JEQ       s2r4zero
+	MOVQ      DX, R14
+	VMOVUPS   (R14), Z0
+	VMOVUPS.Z 64(R14), K1, Z1
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z2
+	VMOVUPS.Z 64(R14), K1, Z3
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z4
+	VMOVUPS.Z 64(R14), K1, Z5
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z6
+	VMOVUPS.Z 64(R14), K1, Z7
+	ADDQ      R12, R14
+	JMP       s2r4start
 
-start:
-	TESTQ AX, AX
-	JZ    done
+s2r4zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
 
-loop:
-	VMOVUPS      (SI), Z9
-	VMOVUPS      64(SI), Z10
-	VMOVUPS.Z    128(SI), K1, Z11
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Z12
-	VFMADD231PS  Z9, Z12, Z0
-	VFMADD231PS  Z10, Z12, Z1
-	VFMADD231PS  Z11, Z12, Z2
-	VBROADCASTSS (CX)(DX*1), Z12
-	VFMADD231PS  Z9, Z12, Z3
-	VFMADD231PS  Z10, Z12, Z4
-	VFMADD231PS  Z11, Z12, Z5
-	VBROADCASTSS (CX)(DX*2), Z12
-	VFMADD231PS  Z9, Z12, Z6
-	VFMADD231PS  Z10, Z12, Z7
-	VFMADD231PS  Z11, Z12, Z8
-	ADDQ         BX, CX
-	ADDQ         BX, R11
-	DECQ         AX
-	JNZ          loop
+s2r4start:
+	TESTQ CX, CX
+	JZ    s2r4end
 
-done:
-	MOVQ    R8, AX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, K1, 128(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z3, (AX)
-	VMOVUPS Z4, 64(AX)
-	VMOVUPS Z5, K1, 128(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z6, (AX)
-	VMOVUPS Z7, 64(AX)
-	VMOVUPS Z8, K1, 128(AX)
-	VZEROUPPER
-	RET
-
-// func tile4x1AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, AVX512F
-TEXT ·tile4x1AVX512(SB), NOSPLIT, $0-80
-	MOVQ      k+0(FP), AX
-	MOVQ      a+8(FP), CX
-	MOVQ      rsa+16(FP), DX
-	MOVQ      csa+24(FP), BX
-	MOVQ      b+32(FP), SI
-	MOVQ      ldb+40(FP), DI
-	MOVQ      c+48(FP), R8
-	MOVQ      ldc+56(FP), R9
-	MOVQ      acc+64(FP), R10
-	MOVQ      mask+72(FP), R11
-	KMOVW     R11, K1
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	LEAQ      (DX)(DX*2), R11
-	LEAQ      (CX)(DX*4), R12
-	TESTQ     R10, R10
-	JZ        start
-	MOVQ      R8, R10
-	VMOVUPS.Z (R10), K1, Z0
-	ADDQ      R9, R10
-	VMOVUPS.Z (R10), K1, Z1
-	ADDQ      R9, R10
-	VMOVUPS.Z (R10), K1, Z2
-	ADDQ      R9, R10
-	VMOVUPS.Z (R10), K1, Z3
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS.Z    (SI), K1, Z4
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Z5
-	VFMADD231PS  Z4, Z5, Z0
-	VBROADCASTSS (CX)(DX*1), Z5
-	VFMADD231PS  Z4, Z5, Z1
-	VBROADCASTSS (CX)(DX*2), Z5
-	VFMADD231PS  Z4, Z5, Z2
-	VBROADCASTSS (CX)(R11*1), Z5
-	VFMADD231PS  Z4, Z5, Z3
-	ADDQ         BX, CX
-	ADDQ         BX, R12
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ    R8, AX
-	VMOVUPS Z0, K1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Z1, K1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Z2, K1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Z3, K1, (AX)
-	VZEROUPPER
-	RET
-
-// func tile4x2AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, AVX512F
-TEXT ·tile4x2AVX512(SB), NOSPLIT, $0-80
-	MOVQ      k+0(FP), AX
-	MOVQ      a+8(FP), CX
-	MOVQ      rsa+16(FP), DX
-	MOVQ      csa+24(FP), BX
-	MOVQ      b+32(FP), SI
-	MOVQ      ldb+40(FP), DI
-	MOVQ      c+48(FP), R8
-	MOVQ      ldc+56(FP), R9
-	MOVQ      acc+64(FP), R10
-	MOVQ      mask+72(FP), R11
-	KMOVW     R11, K1
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	LEAQ      (DX)(DX*2), R11
-	LEAQ      (CX)(DX*4), R12
-	TESTQ     R10, R10
-	JZ        start
-	MOVQ      R8, R10
-	VMOVUPS   (R10), Z0
-	VMOVUPS.Z 64(R10), K1, Z1
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z2
-	VMOVUPS.Z 64(R10), K1, Z3
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z4
-	VMOVUPS.Z 64(R10), K1, Z5
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z6
-	VMOVUPS.Z 64(R10), K1, Z7
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS      (SI), Z8
-	VMOVUPS.Z    64(SI), K1, Z9
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Z10
+s2r4loop:
+	VMOVUPS      (BX), Z8
+	VMOVUPS.Z    64(BX), K1, Z9
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Z10
 	VFMADD231PS  Z8, Z10, Z0
 	VFMADD231PS  Z9, Z10, Z1
-	VBROADCASTSS (CX)(DX*1), Z10
-	VFMADD231PS  Z8, Z10, Z2
-	VFMADD231PS  Z9, Z10, Z3
-	VBROADCASTSS (CX)(DX*2), Z10
-	VFMADD231PS  Z8, Z10, Z4
-	VFMADD231PS  Z9, Z10, Z5
-	VBROADCASTSS (CX)(R11*1), Z10
-	VFMADD231PS  Z8, Z10, Z6
-	VFMADD231PS  Z9, Z10, Z7
-	ADDQ         BX, CX
-	ADDQ         BX, R12
-	DECQ         AX
-	JNZ          loop
+	VBROADCASTSS (SI)(R8*1), Z11
+	VFMADD231PS  Z8, Z11, Z2
+	VFMADD231PS  Z9, Z11, Z3
+	VBROADCASTSS (SI)(R8*2), Z12
+	VFMADD231PS  Z8, Z12, Z4
+	VFMADD231PS  Z9, Z12, Z5
+	VBROADCASTSS (SI)(R9*1), Z13
+	VFMADD231PS  Z8, Z13, Z6
+	VFMADD231PS  Z9, Z13, Z7
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s2r4loop
 
-done:
-	MOVQ    R8, AX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, K1, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z2, (AX)
-	VMOVUPS Z3, K1, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z4, (AX)
-	VMOVUPS Z5, K1, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z6, (AX)
-	VMOVUPS Z7, K1, 64(AX)
-	VZEROUPPER
-	RET
+s2r4end:
+	MOVQ    DX, R14
+	VMOVUPS Z0, (R14)
+	VMOVUPS Z1, K1, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z2, (R14)
+	VMOVUPS Z3, K1, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z4, (R14)
+	VMOVUPS Z5, K1, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z6, (R14)
+	VMOVUPS Z7, K1, 64(R14)
+	ADDQ    R12, R14
+	SUBQ    $0x04, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
 
-// func tile4x3AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, AVX512F
-TEXT ·tile4x3AVX512(SB), NOSPLIT, $0-80
-	MOVQ      k+0(FP), AX
-	MOVQ      a+8(FP), CX
-	MOVQ      rsa+16(FP), DX
-	MOVQ      csa+24(FP), BX
-	MOVQ      b+32(FP), SI
-	MOVQ      ldb+40(FP), DI
-	MOVQ      c+48(FP), R8
-	MOVQ      ldc+56(FP), R9
-	MOVQ      acc+64(FP), R10
-	MOVQ      mask+72(FP), R11
-	KMOVW     R11, K1
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	VPXORD    Z8, Z8, Z8
-	VPXORD    Z9, Z9, Z9
-	VPXORD    Z10, Z10, Z10
-	VPXORD    Z11, Z11, Z11
-	LEAQ      (DX)(DX*2), R11
-	LEAQ      (CX)(DX*4), R12
-	TESTQ     R10, R10
-	JZ        start
-	MOVQ      R8, R10
-	VMOVUPS   (R10), Z0
-	VMOVUPS   64(R10), Z1
-	VMOVUPS.Z 128(R10), K1, Z2
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z3
-	VMOVUPS   64(R10), Z4
-	VMOVUPS.Z 128(R10), K1, Z5
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z6
-	VMOVUPS   64(R10), Z7
-	VMOVUPS.Z 128(R10), K1, Z8
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z9
-	VMOVUPS   64(R10), Z10
-	VMOVUPS.Z 128(R10), K1, Z11
+s2r5:
+	CMPQ      88(AX), $0x00
+	JEQ       s2r5zero
+	MOVQ      DX, R14
+	VMOVUPS   (R14), Z0
+	VMOVUPS.Z 64(R14), K1, Z1
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z2
+	VMOVUPS.Z 64(R14), K1, Z3
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z4
+	VMOVUPS.Z 64(R14), K1, Z5
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z6
+	VMOVUPS.Z 64(R14), K1, Z7
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z8
+	VMOVUPS.Z 64(R14), K1, Z9
+	ADDQ      R12, R14
+	JMP       s2r5start
 
-start:
-	TESTQ AX, AX
-	JZ    done
+s2r5zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
 
-loop:
-	VMOVUPS      (SI), Z12
-	VMOVUPS      64(SI), Z13
-	VMOVUPS.Z    128(SI), K1, Z14
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Z15
-	VFMADD231PS  Z12, Z15, Z0
-	VFMADD231PS  Z13, Z15, Z1
-	VFMADD231PS  Z14, Z15, Z2
-	VBROADCASTSS (CX)(DX*1), Z15
-	VFMADD231PS  Z12, Z15, Z3
-	VFMADD231PS  Z13, Z15, Z4
-	VFMADD231PS  Z14, Z15, Z5
-	VBROADCASTSS (CX)(DX*2), Z15
-	VFMADD231PS  Z12, Z15, Z6
-	VFMADD231PS  Z13, Z15, Z7
-	VFMADD231PS  Z14, Z15, Z8
-	VBROADCASTSS (CX)(R11*1), Z15
-	VFMADD231PS  Z12, Z15, Z9
-	VFMADD231PS  Z13, Z15, Z10
-	VFMADD231PS  Z14, Z15, Z11
-	ADDQ         BX, CX
-	ADDQ         BX, R12
-	DECQ         AX
-	JNZ          loop
+s2r5start:
+	TESTQ CX, CX
+	JZ    s2r5end
 
-done:
-	MOVQ    R8, AX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, K1, 128(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z3, (AX)
-	VMOVUPS Z4, 64(AX)
-	VMOVUPS Z5, K1, 128(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z6, (AX)
-	VMOVUPS Z7, 64(AX)
-	VMOVUPS Z8, K1, 128(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z9, (AX)
-	VMOVUPS Z10, 64(AX)
-	VMOVUPS Z11, K1, 128(AX)
-	VZEROUPPER
-	RET
-
-// func tile5x1AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, AVX512F
-TEXT ·tile5x1AVX512(SB), NOSPLIT, $0-80
-	MOVQ      k+0(FP), AX
-	MOVQ      a+8(FP), CX
-	MOVQ      rsa+16(FP), DX
-	MOVQ      csa+24(FP), BX
-	MOVQ      b+32(FP), SI
-	MOVQ      ldb+40(FP), DI
-	MOVQ      c+48(FP), R8
-	MOVQ      ldc+56(FP), R9
-	MOVQ      acc+64(FP), R10
-	MOVQ      mask+72(FP), R11
-	KMOVW     R11, K1
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	LEAQ      (DX)(DX*2), R11
-	LEAQ      (CX)(DX*4), R12
-	TESTQ     R10, R10
-	JZ        start
-	MOVQ      R8, R10
-	VMOVUPS.Z (R10), K1, Z0
-	ADDQ      R9, R10
-	VMOVUPS.Z (R10), K1, Z1
-	ADDQ      R9, R10
-	VMOVUPS.Z (R10), K1, Z2
-	ADDQ      R9, R10
-	VMOVUPS.Z (R10), K1, Z3
-	ADDQ      R9, R10
-	VMOVUPS.Z (R10), K1, Z4
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS.Z    (SI), K1, Z5
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Z6
-	VFMADD231PS  Z5, Z6, Z0
-	VBROADCASTSS (CX)(DX*1), Z6
-	VFMADD231PS  Z5, Z6, Z1
-	VBROADCASTSS (CX)(DX*2), Z6
-	VFMADD231PS  Z5, Z6, Z2
-	VBROADCASTSS (CX)(R11*1), Z6
-	VFMADD231PS  Z5, Z6, Z3
-	VBROADCASTSS (R12), Z6
-	VFMADD231PS  Z5, Z6, Z4
-	ADDQ         BX, CX
-	ADDQ         BX, R12
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ    R8, AX
-	VMOVUPS Z0, K1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Z1, K1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Z2, K1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Z3, K1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Z4, K1, (AX)
-	VZEROUPPER
-	RET
-
-// func tile5x2AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, AVX512F
-TEXT ·tile5x2AVX512(SB), NOSPLIT, $0-80
-	MOVQ      k+0(FP), AX
-	MOVQ      a+8(FP), CX
-	MOVQ      rsa+16(FP), DX
-	MOVQ      csa+24(FP), BX
-	MOVQ      b+32(FP), SI
-	MOVQ      ldb+40(FP), DI
-	MOVQ      c+48(FP), R8
-	MOVQ      ldc+56(FP), R9
-	MOVQ      acc+64(FP), R10
-	MOVQ      mask+72(FP), R11
-	KMOVW     R11, K1
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	VPXORD    Z8, Z8, Z8
-	VPXORD    Z9, Z9, Z9
-	LEAQ      (DX)(DX*2), R11
-	LEAQ      (CX)(DX*4), R12
-	TESTQ     R10, R10
-	JZ        start
-	MOVQ      R8, R10
-	VMOVUPS   (R10), Z0
-	VMOVUPS.Z 64(R10), K1, Z1
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z2
-	VMOVUPS.Z 64(R10), K1, Z3
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z4
-	VMOVUPS.Z 64(R10), K1, Z5
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z6
-	VMOVUPS.Z 64(R10), K1, Z7
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z8
-	VMOVUPS.Z 64(R10), K1, Z9
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS      (SI), Z10
-	VMOVUPS.Z    64(SI), K1, Z11
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Z12
+s2r5loop:
+	VMOVUPS      (BX), Z10
+	VMOVUPS.Z    64(BX), K1, Z11
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Z12
 	VFMADD231PS  Z10, Z12, Z0
 	VFMADD231PS  Z11, Z12, Z1
-	VBROADCASTSS (CX)(DX*1), Z12
-	VFMADD231PS  Z10, Z12, Z2
-	VFMADD231PS  Z11, Z12, Z3
-	VBROADCASTSS (CX)(DX*2), Z12
-	VFMADD231PS  Z10, Z12, Z4
-	VFMADD231PS  Z11, Z12, Z5
-	VBROADCASTSS (CX)(R11*1), Z12
-	VFMADD231PS  Z10, Z12, Z6
-	VFMADD231PS  Z11, Z12, Z7
-	VBROADCASTSS (R12), Z12
-	VFMADD231PS  Z10, Z12, Z8
-	VFMADD231PS  Z11, Z12, Z9
-	ADDQ         BX, CX
-	ADDQ         BX, R12
-	DECQ         AX
-	JNZ          loop
+	VBROADCASTSS (SI)(R8*1), Z13
+	VFMADD231PS  Z10, Z13, Z2
+	VFMADD231PS  Z11, Z13, Z3
+	VBROADCASTSS (SI)(R8*2), Z14
+	VFMADD231PS  Z10, Z14, Z4
+	VFMADD231PS  Z11, Z14, Z5
+	VBROADCASTSS (SI)(R9*1), Z15
+	VFMADD231PS  Z10, Z15, Z6
+	VFMADD231PS  Z11, Z15, Z7
+	VBROADCASTSS (DI), Z16
+	VFMADD231PS  Z10, Z16, Z8
+	VFMADD231PS  Z11, Z16, Z9
+	ADDQ         R10, SI
+	ADDQ         R10, DI
+	DECQ         CX
+	JNZ          s2r5loop
 
-done:
-	MOVQ    R8, AX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, K1, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z2, (AX)
-	VMOVUPS Z3, K1, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z4, (AX)
-	VMOVUPS Z5, K1, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z6, (AX)
-	VMOVUPS Z7, K1, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z8, (AX)
-	VMOVUPS Z9, K1, 64(AX)
-	VZEROUPPER
-	RET
+s2r5end:
+	MOVQ    DX, R14
+	VMOVUPS Z0, (R14)
+	VMOVUPS Z1, K1, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z2, (R14)
+	VMOVUPS Z3, K1, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z4, (R14)
+	VMOVUPS Z5, K1, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z6, (R14)
+	VMOVUPS Z7, K1, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z8, (R14)
+	VMOVUPS Z9, K1, 64(R14)
+	ADDQ    R12, R14
+	SUBQ    $0x05, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
 
-// func tile5x3AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, AVX512F
-TEXT ·tile5x3AVX512(SB), NOSPLIT, $0-80
-	MOVQ      k+0(FP), AX
-	MOVQ      a+8(FP), CX
-	MOVQ      rsa+16(FP), DX
-	MOVQ      csa+24(FP), BX
-	MOVQ      b+32(FP), SI
-	MOVQ      ldb+40(FP), DI
-	MOVQ      c+48(FP), R8
-	MOVQ      ldc+56(FP), R9
-	MOVQ      acc+64(FP), R10
-	MOVQ      mask+72(FP), R11
-	KMOVW     R11, K1
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	VPXORD    Z8, Z8, Z8
-	VPXORD    Z9, Z9, Z9
-	VPXORD    Z10, Z10, Z10
-	VPXORD    Z11, Z11, Z11
-	VPXORD    Z12, Z12, Z12
-	VPXORD    Z13, Z13, Z13
-	VPXORD    Z14, Z14, Z14
-	LEAQ      (DX)(DX*2), R11
-	LEAQ      (CX)(DX*4), R12
-	TESTQ     R10, R10
-	JZ        start
-	MOVQ      R8, R10
-	VMOVUPS   (R10), Z0
-	VMOVUPS   64(R10), Z1
-	VMOVUPS.Z 128(R10), K1, Z2
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z3
-	VMOVUPS   64(R10), Z4
-	VMOVUPS.Z 128(R10), K1, Z5
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z6
-	VMOVUPS   64(R10), Z7
-	VMOVUPS.Z 128(R10), K1, Z8
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z9
-	VMOVUPS   64(R10), Z10
-	VMOVUPS.Z 128(R10), K1, Z11
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z12
-	VMOVUPS   64(R10), Z13
-	VMOVUPS.Z 128(R10), K1, Z14
+s2r6:
+	CMPQ      88(AX), $0x00
+	JEQ       s2r6zero
+	MOVQ      DX, R14
+	VMOVUPS   (R14), Z0
+	VMOVUPS.Z 64(R14), K1, Z1
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z2
+	VMOVUPS.Z 64(R14), K1, Z3
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z4
+	VMOVUPS.Z 64(R14), K1, Z5
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z6
+	VMOVUPS.Z 64(R14), K1, Z7
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z8
+	VMOVUPS.Z 64(R14), K1, Z9
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z10
+	VMOVUPS.Z 64(R14), K1, Z11
+	ADDQ      R12, R14
+	JMP       s2r6start
 
-start:
-	TESTQ AX, AX
-	JZ    done
+s2r6zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
 
-loop:
-	VMOVUPS      (SI), Z15
-	VMOVUPS      64(SI), Z16
-	VMOVUPS.Z    128(SI), K1, Z17
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Z18
-	VFMADD231PS  Z15, Z18, Z0
-	VFMADD231PS  Z16, Z18, Z1
-	VFMADD231PS  Z17, Z18, Z2
-	VBROADCASTSS (CX)(DX*1), Z18
-	VFMADD231PS  Z15, Z18, Z3
-	VFMADD231PS  Z16, Z18, Z4
-	VFMADD231PS  Z17, Z18, Z5
-	VBROADCASTSS (CX)(DX*2), Z18
-	VFMADD231PS  Z15, Z18, Z6
-	VFMADD231PS  Z16, Z18, Z7
-	VFMADD231PS  Z17, Z18, Z8
-	VBROADCASTSS (CX)(R11*1), Z18
-	VFMADD231PS  Z15, Z18, Z9
-	VFMADD231PS  Z16, Z18, Z10
-	VFMADD231PS  Z17, Z18, Z11
-	VBROADCASTSS (R12), Z18
-	VFMADD231PS  Z15, Z18, Z12
-	VFMADD231PS  Z16, Z18, Z13
-	VFMADD231PS  Z17, Z18, Z14
-	ADDQ         BX, CX
-	ADDQ         BX, R12
-	DECQ         AX
-	JNZ          loop
+s2r6start:
+	TESTQ CX, CX
+	JZ    s2r6end
 
-done:
-	MOVQ    R8, AX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, K1, 128(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z3, (AX)
-	VMOVUPS Z4, 64(AX)
-	VMOVUPS Z5, K1, 128(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z6, (AX)
-	VMOVUPS Z7, 64(AX)
-	VMOVUPS Z8, K1, 128(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z9, (AX)
-	VMOVUPS Z10, 64(AX)
-	VMOVUPS Z11, K1, 128(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z12, (AX)
-	VMOVUPS Z13, 64(AX)
-	VMOVUPS Z14, K1, 128(AX)
-	VZEROUPPER
-	RET
-
-// func tile6x1AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, AVX512F
-TEXT ·tile6x1AVX512(SB), NOSPLIT, $0-80
-	MOVQ      k+0(FP), AX
-	MOVQ      a+8(FP), CX
-	MOVQ      rsa+16(FP), DX
-	MOVQ      csa+24(FP), BX
-	MOVQ      b+32(FP), SI
-	MOVQ      ldb+40(FP), DI
-	MOVQ      c+48(FP), R8
-	MOVQ      ldc+56(FP), R9
-	MOVQ      acc+64(FP), R10
-	MOVQ      mask+72(FP), R11
-	KMOVW     R11, K1
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	LEAQ      (DX)(DX*2), R11
-	LEAQ      (CX)(DX*4), R12
-	TESTQ     R10, R10
-	JZ        start
-	MOVQ      R8, R10
-	VMOVUPS.Z (R10), K1, Z0
-	ADDQ      R9, R10
-	VMOVUPS.Z (R10), K1, Z1
-	ADDQ      R9, R10
-	VMOVUPS.Z (R10), K1, Z2
-	ADDQ      R9, R10
-	VMOVUPS.Z (R10), K1, Z3
-	ADDQ      R9, R10
-	VMOVUPS.Z (R10), K1, Z4
-	ADDQ      R9, R10
-	VMOVUPS.Z (R10), K1, Z5
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS.Z    (SI), K1, Z6
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Z7
-	VFMADD231PS  Z6, Z7, Z0
-	VBROADCASTSS (CX)(DX*1), Z7
-	VFMADD231PS  Z6, Z7, Z1
-	VBROADCASTSS (CX)(DX*2), Z7
-	VFMADD231PS  Z6, Z7, Z2
-	VBROADCASTSS (CX)(R11*1), Z7
-	VFMADD231PS  Z6, Z7, Z3
-	VBROADCASTSS (R12), Z7
-	VFMADD231PS  Z6, Z7, Z4
-	VBROADCASTSS (R12)(DX*1), Z7
-	VFMADD231PS  Z6, Z7, Z5
-	ADDQ         BX, CX
-	ADDQ         BX, R12
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ    R8, AX
-	VMOVUPS Z0, K1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Z1, K1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Z2, K1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Z3, K1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Z4, K1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Z5, K1, (AX)
-	VZEROUPPER
-	RET
-
-// func tile6x2AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, AVX512F
-TEXT ·tile6x2AVX512(SB), NOSPLIT, $0-80
-	MOVQ      k+0(FP), AX
-	MOVQ      a+8(FP), CX
-	MOVQ      rsa+16(FP), DX
-	MOVQ      csa+24(FP), BX
-	MOVQ      b+32(FP), SI
-	MOVQ      ldb+40(FP), DI
-	MOVQ      c+48(FP), R8
-	MOVQ      ldc+56(FP), R9
-	MOVQ      acc+64(FP), R10
-	MOVQ      mask+72(FP), R11
-	KMOVW     R11, K1
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	VPXORD    Z8, Z8, Z8
-	VPXORD    Z9, Z9, Z9
-	VPXORD    Z10, Z10, Z10
-	VPXORD    Z11, Z11, Z11
-	LEAQ      (DX)(DX*2), R11
-	LEAQ      (CX)(DX*4), R12
-	TESTQ     R10, R10
-	JZ        start
-	MOVQ      R8, R10
-	VMOVUPS   (R10), Z0
-	VMOVUPS.Z 64(R10), K1, Z1
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z2
-	VMOVUPS.Z 64(R10), K1, Z3
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z4
-	VMOVUPS.Z 64(R10), K1, Z5
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z6
-	VMOVUPS.Z 64(R10), K1, Z7
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z8
-	VMOVUPS.Z 64(R10), K1, Z9
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z10
-	VMOVUPS.Z 64(R10), K1, Z11
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS      (SI), Z12
-	VMOVUPS.Z    64(SI), K1, Z13
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Z14
+s2r6loop:
+	VMOVUPS      (BX), Z12
+	VMOVUPS.Z    64(BX), K1, Z13
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Z14
 	VFMADD231PS  Z12, Z14, Z0
 	VFMADD231PS  Z13, Z14, Z1
-	VBROADCASTSS (CX)(DX*1), Z14
-	VFMADD231PS  Z12, Z14, Z2
-	VFMADD231PS  Z13, Z14, Z3
-	VBROADCASTSS (CX)(DX*2), Z14
-	VFMADD231PS  Z12, Z14, Z4
-	VFMADD231PS  Z13, Z14, Z5
-	VBROADCASTSS (CX)(R11*1), Z14
-	VFMADD231PS  Z12, Z14, Z6
-	VFMADD231PS  Z13, Z14, Z7
-	VBROADCASTSS (R12), Z14
-	VFMADD231PS  Z12, Z14, Z8
-	VFMADD231PS  Z13, Z14, Z9
-	VBROADCASTSS (R12)(DX*1), Z14
+	VBROADCASTSS (SI)(R8*1), Z15
+	VFMADD231PS  Z12, Z15, Z2
+	VFMADD231PS  Z13, Z15, Z3
+	VBROADCASTSS (SI)(R8*2), Z16
+	VFMADD231PS  Z12, Z16, Z4
+	VFMADD231PS  Z13, Z16, Z5
+	VBROADCASTSS (SI)(R9*1), Z17
+	VFMADD231PS  Z12, Z17, Z6
+	VFMADD231PS  Z13, Z17, Z7
+	VBROADCASTSS (DI), Z18
+	VFMADD231PS  Z12, Z18, Z8
+	VFMADD231PS  Z13, Z18, Z9
+	VBROADCASTSS (DI)(R8*1), Z14
 	VFMADD231PS  Z12, Z14, Z10
 	VFMADD231PS  Z13, Z14, Z11
-	ADDQ         BX, CX
-	ADDQ         BX, R12
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ    R8, AX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, K1, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z2, (AX)
-	VMOVUPS Z3, K1, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z4, (AX)
-	VMOVUPS Z5, K1, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z6, (AX)
-	VMOVUPS Z7, K1, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z8, (AX)
-	VMOVUPS Z9, K1, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z10, (AX)
-	VMOVUPS Z11, K1, 64(AX)
-	VZEROUPPER
-	RET
-
-// func tile6x3AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, AVX512F
-TEXT ·tile6x3AVX512(SB), NOSPLIT, $0-80
-	MOVQ      k+0(FP), AX
-	MOVQ      a+8(FP), CX
-	MOVQ      rsa+16(FP), DX
-	MOVQ      csa+24(FP), BX
-	MOVQ      b+32(FP), SI
-	MOVQ      ldb+40(FP), DI
-	MOVQ      c+48(FP), R8
-	MOVQ      ldc+56(FP), R9
-	MOVQ      acc+64(FP), R10
-	MOVQ      mask+72(FP), R11
-	KMOVW     R11, K1
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	VPXORD    Z8, Z8, Z8
-	VPXORD    Z9, Z9, Z9
-	VPXORD    Z10, Z10, Z10
-	VPXORD    Z11, Z11, Z11
-	VPXORD    Z12, Z12, Z12
-	VPXORD    Z13, Z13, Z13
-	VPXORD    Z14, Z14, Z14
-	VPXORD    Z15, Z15, Z15
-	VPXORD    Z16, Z16, Z16
-	VPXORD    Z17, Z17, Z17
-	LEAQ      (DX)(DX*2), R11
-	LEAQ      (CX)(DX*4), R12
-	TESTQ     R10, R10
-	JZ        start
-	MOVQ      R8, R10
-	VMOVUPS   (R10), Z0
-	VMOVUPS   64(R10), Z1
-	VMOVUPS.Z 128(R10), K1, Z2
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z3
-	VMOVUPS   64(R10), Z4
-	VMOVUPS.Z 128(R10), K1, Z5
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z6
-	VMOVUPS   64(R10), Z7
-	VMOVUPS.Z 128(R10), K1, Z8
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z9
-	VMOVUPS   64(R10), Z10
-	VMOVUPS.Z 128(R10), K1, Z11
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z12
-	VMOVUPS   64(R10), Z13
-	VMOVUPS.Z 128(R10), K1, Z14
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z15
-	VMOVUPS   64(R10), Z16
-	VMOVUPS.Z 128(R10), K1, Z17
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS      (SI), Z18
-	VMOVUPS      64(SI), Z19
-	VMOVUPS.Z    128(SI), K1, Z20
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Z21
-	VFMADD231PS  Z18, Z21, Z0
-	VFMADD231PS  Z19, Z21, Z1
-	VFMADD231PS  Z20, Z21, Z2
-	VBROADCASTSS (CX)(DX*1), Z21
-	VFMADD231PS  Z18, Z21, Z3
-	VFMADD231PS  Z19, Z21, Z4
-	VFMADD231PS  Z20, Z21, Z5
-	VBROADCASTSS (CX)(DX*2), Z21
-	VFMADD231PS  Z18, Z21, Z6
-	VFMADD231PS  Z19, Z21, Z7
-	VFMADD231PS  Z20, Z21, Z8
-	VBROADCASTSS (CX)(R11*1), Z21
-	VFMADD231PS  Z18, Z21, Z9
-	VFMADD231PS  Z19, Z21, Z10
-	VFMADD231PS  Z20, Z21, Z11
-	VBROADCASTSS (R12), Z21
-	VFMADD231PS  Z18, Z21, Z12
-	VFMADD231PS  Z19, Z21, Z13
-	VFMADD231PS  Z20, Z21, Z14
-	VBROADCASTSS (R12)(DX*1), Z21
-	VFMADD231PS  Z18, Z21, Z15
-	VFMADD231PS  Z19, Z21, Z16
-	VFMADD231PS  Z20, Z21, Z17
-	ADDQ         BX, CX
-	ADDQ         BX, R12
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ    R8, AX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, K1, 128(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z3, (AX)
-	VMOVUPS Z4, 64(AX)
-	VMOVUPS Z5, K1, 128(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z6, (AX)
-	VMOVUPS Z7, 64(AX)
-	VMOVUPS Z8, K1, 128(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z9, (AX)
-	VMOVUPS Z10, 64(AX)
-	VMOVUPS Z11, K1, 128(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z12, (AX)
-	VMOVUPS Z13, 64(AX)
-	VMOVUPS Z14, K1, 128(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z15, (AX)
-	VMOVUPS Z16, 64(AX)
-	VMOVUPS Z17, K1, 128(AX)
-	VZEROUPPER
-	RET
-
-// func tile7x1AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, AVX512F
-TEXT ·tile7x1AVX512(SB), NOSPLIT, $0-80
-	MOVQ      k+0(FP), AX
-	MOVQ      a+8(FP), CX
-	MOVQ      rsa+16(FP), DX
-	MOVQ      csa+24(FP), BX
-	MOVQ      b+32(FP), SI
-	MOVQ      ldb+40(FP), DI
-	MOVQ      c+48(FP), R8
-	MOVQ      ldc+56(FP), R9
-	MOVQ      acc+64(FP), R10
-	MOVQ      mask+72(FP), R11
-	KMOVW     R11, K1
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	LEAQ      (DX)(DX*2), R11
-	LEAQ      (CX)(DX*4), R12
-	TESTQ     R10, R10
-	JZ        start
-	MOVQ      R8, R10
-	VMOVUPS.Z (R10), K1, Z0
-	ADDQ      R9, R10
-	VMOVUPS.Z (R10), K1, Z1
-	ADDQ      R9, R10
-	VMOVUPS.Z (R10), K1, Z2
-	ADDQ      R9, R10
-	VMOVUPS.Z (R10), K1, Z3
-	ADDQ      R9, R10
-	VMOVUPS.Z (R10), K1, Z4
-	ADDQ      R9, R10
-	VMOVUPS.Z (R10), K1, Z5
-	ADDQ      R9, R10
-	VMOVUPS.Z (R10), K1, Z6
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS.Z    (SI), K1, Z7
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Z8
-	VFMADD231PS  Z7, Z8, Z0
-	VBROADCASTSS (CX)(DX*1), Z8
-	VFMADD231PS  Z7, Z8, Z1
-	VBROADCASTSS (CX)(DX*2), Z8
-	VFMADD231PS  Z7, Z8, Z2
-	VBROADCASTSS (CX)(R11*1), Z8
-	VFMADD231PS  Z7, Z8, Z3
-	VBROADCASTSS (R12), Z8
-	VFMADD231PS  Z7, Z8, Z4
-	VBROADCASTSS (R12)(DX*1), Z8
-	VFMADD231PS  Z7, Z8, Z5
-	VBROADCASTSS (R12)(DX*2), Z8
-	VFMADD231PS  Z7, Z8, Z6
-	ADDQ         BX, CX
-	ADDQ         BX, R12
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ    R8, AX
-	VMOVUPS Z0, K1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Z1, K1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Z2, K1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Z3, K1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Z4, K1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Z5, K1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Z6, K1, (AX)
-	VZEROUPPER
-	RET
-
-// func tile7x2AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, AVX512F
-TEXT ·tile7x2AVX512(SB), NOSPLIT, $0-80
-	MOVQ      k+0(FP), AX
-	MOVQ      a+8(FP), CX
-	MOVQ      rsa+16(FP), DX
-	MOVQ      csa+24(FP), BX
-	MOVQ      b+32(FP), SI
-	MOVQ      ldb+40(FP), DI
-	MOVQ      c+48(FP), R8
-	MOVQ      ldc+56(FP), R9
-	MOVQ      acc+64(FP), R10
-	MOVQ      mask+72(FP), R11
-	KMOVW     R11, K1
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	VPXORD    Z8, Z8, Z8
-	VPXORD    Z9, Z9, Z9
-	VPXORD    Z10, Z10, Z10
-	VPXORD    Z11, Z11, Z11
-	VPXORD    Z12, Z12, Z12
-	VPXORD    Z13, Z13, Z13
-	LEAQ      (DX)(DX*2), R11
-	LEAQ      (CX)(DX*4), R12
-	TESTQ     R10, R10
-	JZ        start
-	MOVQ      R8, R10
-	VMOVUPS   (R10), Z0
-	VMOVUPS.Z 64(R10), K1, Z1
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z2
-	VMOVUPS.Z 64(R10), K1, Z3
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z4
-	VMOVUPS.Z 64(R10), K1, Z5
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z6
-	VMOVUPS.Z 64(R10), K1, Z7
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z8
-	VMOVUPS.Z 64(R10), K1, Z9
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z10
-	VMOVUPS.Z 64(R10), K1, Z11
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z12
-	VMOVUPS.Z 64(R10), K1, Z13
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS      (SI), Z14
-	VMOVUPS.Z    64(SI), K1, Z15
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Z16
-	VFMADD231PS  Z14, Z16, Z0
-	VFMADD231PS  Z15, Z16, Z1
-	VBROADCASTSS (CX)(DX*1), Z16
-	VFMADD231PS  Z14, Z16, Z2
-	VFMADD231PS  Z15, Z16, Z3
-	VBROADCASTSS (CX)(DX*2), Z16
-	VFMADD231PS  Z14, Z16, Z4
-	VFMADD231PS  Z15, Z16, Z5
-	VBROADCASTSS (CX)(R11*1), Z16
-	VFMADD231PS  Z14, Z16, Z6
-	VFMADD231PS  Z15, Z16, Z7
-	VBROADCASTSS (R12), Z16
-	VFMADD231PS  Z14, Z16, Z8
-	VFMADD231PS  Z15, Z16, Z9
-	VBROADCASTSS (R12)(DX*1), Z16
-	VFMADD231PS  Z14, Z16, Z10
-	VFMADD231PS  Z15, Z16, Z11
-	VBROADCASTSS (R12)(DX*2), Z16
-	VFMADD231PS  Z14, Z16, Z12
-	VFMADD231PS  Z15, Z16, Z13
-	ADDQ         BX, CX
-	ADDQ         BX, R12
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ    R8, AX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, K1, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z2, (AX)
-	VMOVUPS Z3, K1, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z4, (AX)
-	VMOVUPS Z5, K1, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z6, (AX)
-	VMOVUPS Z7, K1, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z8, (AX)
-	VMOVUPS Z9, K1, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z10, (AX)
-	VMOVUPS Z11, K1, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z12, (AX)
-	VMOVUPS Z13, K1, 64(AX)
-	VZEROUPPER
-	RET
-
-// func tile7x3AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, AVX512F
-TEXT ·tile7x3AVX512(SB), NOSPLIT, $0-80
-	MOVQ      k+0(FP), AX
-	MOVQ      a+8(FP), CX
-	MOVQ      rsa+16(FP), DX
-	MOVQ      csa+24(FP), BX
-	MOVQ      b+32(FP), SI
-	MOVQ      ldb+40(FP), DI
-	MOVQ      c+48(FP), R8
-	MOVQ      ldc+56(FP), R9
-	MOVQ      acc+64(FP), R10
-	MOVQ      mask+72(FP), R11
-	KMOVW     R11, K1
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	VPXORD    Z8, Z8, Z8
-	VPXORD    Z9, Z9, Z9
-	VPXORD    Z10, Z10, Z10
-	VPXORD    Z11, Z11, Z11
-	VPXORD    Z12, Z12, Z12
-	VPXORD    Z13, Z13, Z13
-	VPXORD    Z14, Z14, Z14
-	VPXORD    Z15, Z15, Z15
-	VPXORD    Z16, Z16, Z16
-	VPXORD    Z17, Z17, Z17
-	VPXORD    Z18, Z18, Z18
-	VPXORD    Z19, Z19, Z19
-	VPXORD    Z20, Z20, Z20
-	LEAQ      (DX)(DX*2), R11
-	LEAQ      (CX)(DX*4), R12
-	TESTQ     R10, R10
-	JZ        start
-	MOVQ      R8, R10
-	VMOVUPS   (R10), Z0
-	VMOVUPS   64(R10), Z1
-	VMOVUPS.Z 128(R10), K1, Z2
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z3
-	VMOVUPS   64(R10), Z4
-	VMOVUPS.Z 128(R10), K1, Z5
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z6
-	VMOVUPS   64(R10), Z7
-	VMOVUPS.Z 128(R10), K1, Z8
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z9
-	VMOVUPS   64(R10), Z10
-	VMOVUPS.Z 128(R10), K1, Z11
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z12
-	VMOVUPS   64(R10), Z13
-	VMOVUPS.Z 128(R10), K1, Z14
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z15
-	VMOVUPS   64(R10), Z16
-	VMOVUPS.Z 128(R10), K1, Z17
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z18
-	VMOVUPS   64(R10), Z19
-	VMOVUPS.Z 128(R10), K1, Z20
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS      (SI), Z21
-	VMOVUPS      64(SI), Z22
-	VMOVUPS.Z    128(SI), K1, Z23
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Z24
-	VFMADD231PS  Z21, Z24, Z0
-	VFMADD231PS  Z22, Z24, Z1
-	VFMADD231PS  Z23, Z24, Z2
-	VBROADCASTSS (CX)(DX*1), Z24
-	VFMADD231PS  Z21, Z24, Z3
-	VFMADD231PS  Z22, Z24, Z4
-	VFMADD231PS  Z23, Z24, Z5
-	VBROADCASTSS (CX)(DX*2), Z24
-	VFMADD231PS  Z21, Z24, Z6
-	VFMADD231PS  Z22, Z24, Z7
-	VFMADD231PS  Z23, Z24, Z8
-	VBROADCASTSS (CX)(R11*1), Z24
-	VFMADD231PS  Z21, Z24, Z9
-	VFMADD231PS  Z22, Z24, Z10
-	VFMADD231PS  Z23, Z24, Z11
-	VBROADCASTSS (R12), Z24
-	VFMADD231PS  Z21, Z24, Z12
-	VFMADD231PS  Z22, Z24, Z13
-	VFMADD231PS  Z23, Z24, Z14
-	VBROADCASTSS (R12)(DX*1), Z24
-	VFMADD231PS  Z21, Z24, Z15
-	VFMADD231PS  Z22, Z24, Z16
-	VFMADD231PS  Z23, Z24, Z17
-	VBROADCASTSS (R12)(DX*2), Z24
-	VFMADD231PS  Z21, Z24, Z18
-	VFMADD231PS  Z22, Z24, Z19
-	VFMADD231PS  Z23, Z24, Z20
-	ADDQ         BX, CX
-	ADDQ         BX, R12
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ    R8, AX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, K1, 128(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z3, (AX)
-	VMOVUPS Z4, 64(AX)
-	VMOVUPS Z5, K1, 128(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z6, (AX)
-	VMOVUPS Z7, 64(AX)
-	VMOVUPS Z8, K1, 128(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z9, (AX)
-	VMOVUPS Z10, 64(AX)
-	VMOVUPS Z11, K1, 128(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z12, (AX)
-	VMOVUPS Z13, 64(AX)
-	VMOVUPS Z14, K1, 128(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z15, (AX)
-	VMOVUPS Z16, 64(AX)
-	VMOVUPS Z17, K1, 128(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z18, (AX)
-	VMOVUPS Z19, 64(AX)
-	VMOVUPS Z20, K1, 128(AX)
-	VZEROUPPER
-	RET
-
-// func tile8x1AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, AVX512F
-TEXT ·tile8x1AVX512(SB), NOSPLIT, $0-80
-	MOVQ      k+0(FP), AX
-	MOVQ      a+8(FP), CX
-	MOVQ      rsa+16(FP), DX
-	MOVQ      csa+24(FP), BX
-	MOVQ      b+32(FP), SI
-	MOVQ      ldb+40(FP), DI
-	MOVQ      c+48(FP), R8
-	MOVQ      ldc+56(FP), R9
-	MOVQ      acc+64(FP), R10
-	MOVQ      mask+72(FP), R11
-	KMOVW     R11, K1
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	LEAQ      (DX)(DX*2), R11
-	LEAQ      (CX)(DX*4), R12
-	TESTQ     R10, R10
-	JZ        start
-	MOVQ      R8, R10
-	VMOVUPS.Z (R10), K1, Z0
-	ADDQ      R9, R10
-	VMOVUPS.Z (R10), K1, Z1
-	ADDQ      R9, R10
-	VMOVUPS.Z (R10), K1, Z2
-	ADDQ      R9, R10
-	VMOVUPS.Z (R10), K1, Z3
-	ADDQ      R9, R10
-	VMOVUPS.Z (R10), K1, Z4
-	ADDQ      R9, R10
-	VMOVUPS.Z (R10), K1, Z5
-	ADDQ      R9, R10
-	VMOVUPS.Z (R10), K1, Z6
-	ADDQ      R9, R10
-	VMOVUPS.Z (R10), K1, Z7
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS.Z    (SI), K1, Z8
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Z9
-	VFMADD231PS  Z8, Z9, Z0
-	VBROADCASTSS (CX)(DX*1), Z9
-	VFMADD231PS  Z8, Z9, Z1
-	VBROADCASTSS (CX)(DX*2), Z9
-	VFMADD231PS  Z8, Z9, Z2
-	VBROADCASTSS (CX)(R11*1), Z9
-	VFMADD231PS  Z8, Z9, Z3
-	VBROADCASTSS (R12), Z9
-	VFMADD231PS  Z8, Z9, Z4
-	VBROADCASTSS (R12)(DX*1), Z9
-	VFMADD231PS  Z8, Z9, Z5
-	VBROADCASTSS (R12)(DX*2), Z9
-	VFMADD231PS  Z8, Z9, Z6
-	VBROADCASTSS (R12)(R11*1), Z9
-	VFMADD231PS  Z8, Z9, Z7
-	ADDQ         BX, CX
-	ADDQ         BX, R12
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ    R8, AX
-	VMOVUPS Z0, K1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Z1, K1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Z2, K1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Z3, K1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Z4, K1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Z5, K1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Z6, K1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Z7, K1, (AX)
-	VZEROUPPER
-	RET
-
-// func tile8x2AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, AVX512F
-TEXT ·tile8x2AVX512(SB), NOSPLIT, $0-80
-	MOVQ      k+0(FP), AX
-	MOVQ      a+8(FP), CX
-	MOVQ      rsa+16(FP), DX
-	MOVQ      csa+24(FP), BX
-	MOVQ      b+32(FP), SI
-	MOVQ      ldb+40(FP), DI
-	MOVQ      c+48(FP), R8
-	MOVQ      ldc+56(FP), R9
-	MOVQ      acc+64(FP), R10
-	MOVQ      mask+72(FP), R11
-	KMOVW     R11, K1
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	VPXORD    Z8, Z8, Z8
-	VPXORD    Z9, Z9, Z9
-	VPXORD    Z10, Z10, Z10
-	VPXORD    Z11, Z11, Z11
-	VPXORD    Z12, Z12, Z12
-	VPXORD    Z13, Z13, Z13
-	VPXORD    Z14, Z14, Z14
-	VPXORD    Z15, Z15, Z15
-	LEAQ      (DX)(DX*2), R11
-	LEAQ      (CX)(DX*4), R12
-	TESTQ     R10, R10
-	JZ        start
-	MOVQ      R8, R10
-	VMOVUPS   (R10), Z0
-	VMOVUPS.Z 64(R10), K1, Z1
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z2
-	VMOVUPS.Z 64(R10), K1, Z3
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z4
-	VMOVUPS.Z 64(R10), K1, Z5
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z6
-	VMOVUPS.Z 64(R10), K1, Z7
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z8
-	VMOVUPS.Z 64(R10), K1, Z9
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z10
-	VMOVUPS.Z 64(R10), K1, Z11
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z12
-	VMOVUPS.Z 64(R10), K1, Z13
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z14
-	VMOVUPS.Z 64(R10), K1, Z15
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS      (SI), Z16
-	VMOVUPS.Z    64(SI), K1, Z17
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Z18
-	VFMADD231PS  Z16, Z18, Z0
-	VFMADD231PS  Z17, Z18, Z1
-	VBROADCASTSS (CX)(DX*1), Z18
-	VFMADD231PS  Z16, Z18, Z2
-	VFMADD231PS  Z17, Z18, Z3
-	VBROADCASTSS (CX)(DX*2), Z18
-	VFMADD231PS  Z16, Z18, Z4
-	VFMADD231PS  Z17, Z18, Z5
-	VBROADCASTSS (CX)(R11*1), Z18
-	VFMADD231PS  Z16, Z18, Z6
-	VFMADD231PS  Z17, Z18, Z7
-	VBROADCASTSS (R12), Z18
-	VFMADD231PS  Z16, Z18, Z8
-	VFMADD231PS  Z17, Z18, Z9
-	VBROADCASTSS (R12)(DX*1), Z18
-	VFMADD231PS  Z16, Z18, Z10
-	VFMADD231PS  Z17, Z18, Z11
-	VBROADCASTSS (R12)(DX*2), Z18
-	VFMADD231PS  Z16, Z18, Z12
-	VFMADD231PS  Z17, Z18, Z13
-	VBROADCASTSS (R12)(R11*1), Z18
-	VFMADD231PS  Z16, Z18, Z14
-	VFMADD231PS  Z17, Z18, Z15
-	ADDQ         BX, CX
-	ADDQ         BX, R12
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ    R8, AX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, K1, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z2, (AX)
-	VMOVUPS Z3, K1, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z4, (AX)
-	VMOVUPS Z5, K1, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z6, (AX)
-	VMOVUPS Z7, K1, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z8, (AX)
-	VMOVUPS Z9, K1, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z10, (AX)
-	VMOVUPS Z11, K1, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z12, (AX)
-	VMOVUPS Z13, K1, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z14, (AX)
-	VMOVUPS Z15, K1, 64(AX)
-	VZEROUPPER
-	RET
-
-// func tile8x3AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, AVX512F
-TEXT ·tile8x3AVX512(SB), NOSPLIT, $0-80
-	MOVQ      k+0(FP), AX
-	MOVQ      a+8(FP), CX
-	MOVQ      rsa+16(FP), DX
-	MOVQ      csa+24(FP), BX
-	MOVQ      b+32(FP), SI
-	MOVQ      ldb+40(FP), DI
-	MOVQ      c+48(FP), R8
-	MOVQ      ldc+56(FP), R9
-	MOVQ      acc+64(FP), R10
-	MOVQ      mask+72(FP), R11
-	KMOVW     R11, K1
-	VPXORD    Z0, Z0, Z0
-	VPXORD    Z1, Z1, Z1
-	VPXORD    Z2, Z2, Z2
-	VPXORD    Z3, Z3, Z3
-	VPXORD    Z4, Z4, Z4
-	VPXORD    Z5, Z5, Z5
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	VPXORD    Z8, Z8, Z8
-	VPXORD    Z9, Z9, Z9
-	VPXORD    Z10, Z10, Z10
-	VPXORD    Z11, Z11, Z11
-	VPXORD    Z12, Z12, Z12
-	VPXORD    Z13, Z13, Z13
-	VPXORD    Z14, Z14, Z14
-	VPXORD    Z15, Z15, Z15
-	VPXORD    Z16, Z16, Z16
-	VPXORD    Z17, Z17, Z17
-	VPXORD    Z18, Z18, Z18
-	VPXORD    Z19, Z19, Z19
-	VPXORD    Z20, Z20, Z20
-	VPXORD    Z21, Z21, Z21
-	VPXORD    Z22, Z22, Z22
-	VPXORD    Z23, Z23, Z23
-	LEAQ      (DX)(DX*2), R11
-	LEAQ      (CX)(DX*4), R12
-	TESTQ     R10, R10
-	JZ        start
-	MOVQ      R8, R10
-	VMOVUPS   (R10), Z0
-	VMOVUPS   64(R10), Z1
-	VMOVUPS.Z 128(R10), K1, Z2
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z3
-	VMOVUPS   64(R10), Z4
-	VMOVUPS.Z 128(R10), K1, Z5
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z6
-	VMOVUPS   64(R10), Z7
-	VMOVUPS.Z 128(R10), K1, Z8
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z9
-	VMOVUPS   64(R10), Z10
-	VMOVUPS.Z 128(R10), K1, Z11
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z12
-	VMOVUPS   64(R10), Z13
-	VMOVUPS.Z 128(R10), K1, Z14
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z15
-	VMOVUPS   64(R10), Z16
-	VMOVUPS.Z 128(R10), K1, Z17
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z18
-	VMOVUPS   64(R10), Z19
-	VMOVUPS.Z 128(R10), K1, Z20
-	ADDQ      R9, R10
-	VMOVUPS   (R10), Z21
-	VMOVUPS   64(R10), Z22
-	VMOVUPS.Z 128(R10), K1, Z23
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS      (SI), Z24
-	VMOVUPS      64(SI), Z25
-	VMOVUPS.Z    128(SI), K1, Z26
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Z27
-	VFMADD231PS  Z24, Z27, Z0
-	VFMADD231PS  Z25, Z27, Z1
-	VFMADD231PS  Z26, Z27, Z2
-	VBROADCASTSS (CX)(DX*1), Z27
-	VFMADD231PS  Z24, Z27, Z3
-	VFMADD231PS  Z25, Z27, Z4
-	VFMADD231PS  Z26, Z27, Z5
-	VBROADCASTSS (CX)(DX*2), Z27
-	VFMADD231PS  Z24, Z27, Z6
-	VFMADD231PS  Z25, Z27, Z7
-	VFMADD231PS  Z26, Z27, Z8
-	VBROADCASTSS (CX)(R11*1), Z27
-	VFMADD231PS  Z24, Z27, Z9
-	VFMADD231PS  Z25, Z27, Z10
-	VFMADD231PS  Z26, Z27, Z11
-	VBROADCASTSS (R12), Z27
-	VFMADD231PS  Z24, Z27, Z12
-	VFMADD231PS  Z25, Z27, Z13
-	VFMADD231PS  Z26, Z27, Z14
-	VBROADCASTSS (R12)(DX*1), Z27
-	VFMADD231PS  Z24, Z27, Z15
-	VFMADD231PS  Z25, Z27, Z16
-	VFMADD231PS  Z26, Z27, Z17
-	VBROADCASTSS (R12)(DX*2), Z27
-	VFMADD231PS  Z24, Z27, Z18
-	VFMADD231PS  Z25, Z27, Z19
-	VFMADD231PS  Z26, Z27, Z20
-	VBROADCASTSS (R12)(R11*1), Z27
-	VFMADD231PS  Z24, Z27, Z21
-	VFMADD231PS  Z25, Z27, Z22
-	VFMADD231PS  Z26, Z27, Z23
-	ADDQ         BX, CX
-	ADDQ         BX, R12
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ    R8, AX
-	VMOVUPS Z0, (AX)
-	VMOVUPS Z1, 64(AX)
-	VMOVUPS Z2, K1, 128(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z3, (AX)
-	VMOVUPS Z4, 64(AX)
-	VMOVUPS Z5, K1, 128(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z6, (AX)
-	VMOVUPS Z7, 64(AX)
-	VMOVUPS Z8, K1, 128(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z9, (AX)
-	VMOVUPS Z10, 64(AX)
-	VMOVUPS Z11, K1, 128(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z12, (AX)
-	VMOVUPS Z13, 64(AX)
-	VMOVUPS Z14, K1, 128(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z15, (AX)
-	VMOVUPS Z16, 64(AX)
-	VMOVUPS Z17, K1, 128(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z18, (AX)
-	VMOVUPS Z19, 64(AX)
-	VMOVUPS Z20, K1, 128(AX)
-	ADDQ    R9, AX
-	VMOVUPS Z21, (AX)
-	VMOVUPS Z22, 64(AX)
-	VMOVUPS Z23, K1, 128(AX)
-	VZEROUPPER
-	RET
-
-// func tile1x1AVX2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, FMA3
-TEXT ·tile1x1AVX2(SB), NOSPLIT, $0-80
-	MOVQ    k+0(FP), AX
-	MOVQ    a+8(FP), CX
-	MOVQ    rsa+16(FP), DX
-	MOVQ    csa+24(FP), BX
-	MOVQ    b+32(FP), SI
-	MOVQ    ldb+40(FP), DI
-	MOVQ    c+48(FP), R8
-	MOVQ    ldc+56(FP), R9
-	MOVQ    acc+64(FP), R9
-	VXORPS  Y0, Y0, Y0
-	LEAQ    (DX)(DX*2), R10
-	LEAQ    (CX)(DX*4), DX
-	TESTQ   R9, R9
-	JZ      start
-	MOVQ    R8, R9
-	VMOVUPS (R9), Y0
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS      (SI), Y1
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Y2
-	VFMADD231PS  Y1, Y2, Y0
-	ADDQ         BX, CX
-	ADDQ         BX, DX
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ    R8, AX
-	VMOVUPS Y0, (AX)
-	VZEROUPPER
-	RET
-
-// func tile1x2AVX2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, FMA3
-TEXT ·tile1x2AVX2(SB), NOSPLIT, $0-80
-	MOVQ    k+0(FP), AX
-	MOVQ    a+8(FP), CX
-	MOVQ    rsa+16(FP), DX
-	MOVQ    csa+24(FP), BX
-	MOVQ    b+32(FP), SI
-	MOVQ    ldb+40(FP), DI
-	MOVQ    c+48(FP), R8
-	MOVQ    ldc+56(FP), R9
-	MOVQ    acc+64(FP), R9
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	LEAQ    (DX)(DX*2), R10
-	LEAQ    (CX)(DX*4), DX
-	TESTQ   R9, R9
-	JZ      start
-	MOVQ    R8, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS 32(R9), Y1
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS      (SI), Y2
-	VMOVUPS      32(SI), Y3
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
-	ADDQ         BX, CX
-	ADDQ         BX, DX
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ    R8, AX
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
-	VZEROUPPER
-	RET
-
-// func tile1x3AVX2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, FMA3
-TEXT ·tile1x3AVX2(SB), NOSPLIT, $0-80
-	MOVQ    k+0(FP), AX
-	MOVQ    a+8(FP), CX
-	MOVQ    rsa+16(FP), DX
-	MOVQ    csa+24(FP), BX
-	MOVQ    b+32(FP), SI
-	MOVQ    ldb+40(FP), DI
-	MOVQ    c+48(FP), R8
-	MOVQ    ldc+56(FP), R9
-	MOVQ    acc+64(FP), R9
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	LEAQ    (DX)(DX*2), R10
-	LEAQ    (CX)(DX*4), DX
-	TESTQ   R9, R9
-	JZ      start
-	MOVQ    R8, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS 32(R9), Y1
-	VMOVUPS 64(R9), Y2
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS      (SI), Y3
-	VMOVUPS      32(SI), Y4
-	VMOVUPS      64(SI), Y5
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Y6
-	VFMADD231PS  Y3, Y6, Y0
-	VFMADD231PS  Y4, Y6, Y1
-	VFMADD231PS  Y5, Y6, Y2
-	ADDQ         BX, CX
-	ADDQ         BX, DX
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ    R8, AX
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS Y2, 64(AX)
-	VZEROUPPER
-	RET
-
-// func tile1x1AVX2Masked(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, AVX2, FMA3
-TEXT ·tile1x1AVX2Masked(SB), NOSPLIT, $0-80
-	MOVQ         k+0(FP), AX
-	MOVQ         a+8(FP), CX
-	MOVQ         rsa+16(FP), DX
-	MOVQ         csa+24(FP), BX
-	MOVQ         b+32(FP), SI
-	MOVQ         ldb+40(FP), DI
-	MOVQ         c+48(FP), R8
-	MOVQ         ldc+56(FP), R9
-	MOVQ         acc+64(FP), R9
-	MOVQ         mask+72(FP), R10
-	VMOVD        R10, X0
-	VPBROADCASTD X0, Y0
-	VPCMPGTD     iota8<>+0(SB), Y0, Y0
-	VXORPS       Y1, Y1, Y1
-	LEAQ         (DX)(DX*2), R10
-	LEAQ         (CX)(DX*4), DX
-	TESTQ        R9, R9
-	JZ           start
-	MOVQ         R8, R9
-	VMASKMOVPS   (R9), Y0, Y1
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMASKMOVPS   (SI), Y0, Y2
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Y3
-	VFMADD231PS  Y2, Y3, Y1
-	ADDQ         BX, CX
-	ADDQ         BX, DX
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ       R8, AX
-	VMASKMOVPS Y1, Y0, (AX)
-	VZEROUPPER
-	RET
-
-// func tile2x1AVX2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, FMA3
-TEXT ·tile2x1AVX2(SB), NOSPLIT, $0-80
-	MOVQ    k+0(FP), AX
-	MOVQ    a+8(FP), CX
-	MOVQ    rsa+16(FP), DX
-	MOVQ    csa+24(FP), BX
-	MOVQ    b+32(FP), SI
-	MOVQ    ldb+40(FP), DI
-	MOVQ    c+48(FP), R8
-	MOVQ    ldc+56(FP), R9
-	MOVQ    acc+64(FP), R10
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	LEAQ    (DX)(DX*2), R11
-	LEAQ    (CX)(DX*4), R11
-	TESTQ   R10, R10
-	JZ      start
-	MOVQ    R8, R10
-	VMOVUPS (R10), Y0
-	ADDQ    R9, R10
-	VMOVUPS (R10), Y1
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS      (SI), Y2
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Y3
-	VFMADD231PS  Y2, Y3, Y0
-	VBROADCASTSS (CX)(DX*1), Y3
-	VFMADD231PS  Y2, Y3, Y1
-	ADDQ         BX, CX
-	ADDQ         BX, R11
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ    R8, AX
-	VMOVUPS Y0, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Y1, (AX)
-	VZEROUPPER
-	RET
-
-// func tile2x2AVX2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, FMA3
-TEXT ·tile2x2AVX2(SB), NOSPLIT, $0-80
-	MOVQ    k+0(FP), AX
-	MOVQ    a+8(FP), CX
-	MOVQ    rsa+16(FP), DX
-	MOVQ    csa+24(FP), BX
-	MOVQ    b+32(FP), SI
-	MOVQ    ldb+40(FP), DI
-	MOVQ    c+48(FP), R8
-	MOVQ    ldc+56(FP), R9
-	MOVQ    acc+64(FP), R10
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	LEAQ    (DX)(DX*2), R11
-	LEAQ    (CX)(DX*4), R11
-	TESTQ   R10, R10
-	JZ      start
-	MOVQ    R8, R10
-	VMOVUPS (R10), Y0
-	VMOVUPS 32(R10), Y1
-	ADDQ    R9, R10
-	VMOVUPS (R10), Y2
-	VMOVUPS 32(R10), Y3
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS      (SI), Y4
-	VMOVUPS      32(SI), Y5
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Y6
-	VFMADD231PS  Y4, Y6, Y0
-	VFMADD231PS  Y5, Y6, Y1
-	VBROADCASTSS (CX)(DX*1), Y6
-	VFMADD231PS  Y4, Y6, Y2
-	VFMADD231PS  Y5, Y6, Y3
-	ADDQ         BX, CX
-	ADDQ         BX, R11
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ    R8, AX
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
-	ADDQ    R9, AX
-	VMOVUPS Y2, (AX)
-	VMOVUPS Y3, 32(AX)
-	VZEROUPPER
-	RET
-
-// func tile2x3AVX2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, FMA3
-TEXT ·tile2x3AVX2(SB), NOSPLIT, $0-80
-	MOVQ    k+0(FP), AX
-	MOVQ    a+8(FP), CX
-	MOVQ    rsa+16(FP), DX
-	MOVQ    csa+24(FP), BX
-	MOVQ    b+32(FP), SI
-	MOVQ    ldb+40(FP), DI
-	MOVQ    c+48(FP), R8
-	MOVQ    ldc+56(FP), R9
-	MOVQ    acc+64(FP), R10
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	LEAQ    (DX)(DX*2), R11
-	LEAQ    (CX)(DX*4), R11
-	TESTQ   R10, R10
-	JZ      start
-	MOVQ    R8, R10
-	VMOVUPS (R10), Y0
-	VMOVUPS 32(R10), Y1
-	VMOVUPS 64(R10), Y2
-	ADDQ    R9, R10
-	VMOVUPS (R10), Y3
-	VMOVUPS 32(R10), Y4
-	VMOVUPS 64(R10), Y5
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS      (SI), Y6
-	VMOVUPS      32(SI), Y7
-	VMOVUPS      64(SI), Y8
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Y9
-	VFMADD231PS  Y6, Y9, Y0
-	VFMADD231PS  Y7, Y9, Y1
-	VFMADD231PS  Y8, Y9, Y2
-	VBROADCASTSS (CX)(DX*1), Y9
-	VFMADD231PS  Y6, Y9, Y3
-	VFMADD231PS  Y7, Y9, Y4
-	VFMADD231PS  Y8, Y9, Y5
-	ADDQ         BX, CX
-	ADDQ         BX, R11
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ    R8, AX
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS Y2, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Y3, (AX)
-	VMOVUPS Y4, 32(AX)
-	VMOVUPS Y5, 64(AX)
-	VZEROUPPER
-	RET
-
-// func tile2x1AVX2Masked(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, AVX2, FMA3
-TEXT ·tile2x1AVX2Masked(SB), NOSPLIT, $0-80
-	MOVQ         k+0(FP), AX
-	MOVQ         a+8(FP), CX
-	MOVQ         rsa+16(FP), DX
-	MOVQ         csa+24(FP), BX
-	MOVQ         b+32(FP), SI
-	MOVQ         ldb+40(FP), DI
-	MOVQ         c+48(FP), R8
-	MOVQ         ldc+56(FP), R9
-	MOVQ         acc+64(FP), R10
-	MOVQ         mask+72(FP), R11
-	VMOVD        R11, X0
-	VPBROADCASTD X0, Y0
-	VPCMPGTD     iota8<>+0(SB), Y0, Y0
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	LEAQ         (DX)(DX*2), R11
-	LEAQ         (CX)(DX*4), R11
-	TESTQ        R10, R10
-	JZ           start
-	MOVQ         R8, R10
-	VMASKMOVPS   (R10), Y0, Y1
-	ADDQ         R9, R10
-	VMASKMOVPS   (R10), Y0, Y2
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMASKMOVPS   (SI), Y0, Y3
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Y4
-	VFMADD231PS  Y3, Y4, Y1
-	VBROADCASTSS (CX)(DX*1), Y4
-	VFMADD231PS  Y3, Y4, Y2
-	ADDQ         BX, CX
-	ADDQ         BX, R11
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ       R8, AX
-	VMASKMOVPS Y1, Y0, (AX)
-	ADDQ       R9, AX
-	VMASKMOVPS Y2, Y0, (AX)
-	VZEROUPPER
-	RET
-
-// func tile3x1AVX2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, FMA3
-TEXT ·tile3x1AVX2(SB), NOSPLIT, $0-80
-	MOVQ    k+0(FP), AX
-	MOVQ    a+8(FP), CX
-	MOVQ    rsa+16(FP), DX
-	MOVQ    csa+24(FP), BX
-	MOVQ    b+32(FP), SI
-	MOVQ    ldb+40(FP), DI
-	MOVQ    c+48(FP), R8
-	MOVQ    ldc+56(FP), R9
-	MOVQ    acc+64(FP), R10
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	LEAQ    (DX)(DX*2), R11
-	LEAQ    (CX)(DX*4), R11
-	TESTQ   R10, R10
-	JZ      start
-	MOVQ    R8, R10
-	VMOVUPS (R10), Y0
-	ADDQ    R9, R10
-	VMOVUPS (R10), Y1
-	ADDQ    R9, R10
-	VMOVUPS (R10), Y2
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS      (SI), Y3
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Y4
-	VFMADD231PS  Y3, Y4, Y0
-	VBROADCASTSS (CX)(DX*1), Y4
-	VFMADD231PS  Y3, Y4, Y1
-	VBROADCASTSS (CX)(DX*2), Y4
-	VFMADD231PS  Y3, Y4, Y2
-	ADDQ         BX, CX
-	ADDQ         BX, R11
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ    R8, AX
-	VMOVUPS Y0, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Y1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Y2, (AX)
-	VZEROUPPER
-	RET
-
-// func tile3x2AVX2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, FMA3
-TEXT ·tile3x2AVX2(SB), NOSPLIT, $0-80
-	MOVQ    k+0(FP), AX
-	MOVQ    a+8(FP), CX
-	MOVQ    rsa+16(FP), DX
-	MOVQ    csa+24(FP), BX
-	MOVQ    b+32(FP), SI
-	MOVQ    ldb+40(FP), DI
-	MOVQ    c+48(FP), R8
-	MOVQ    ldc+56(FP), R9
-	MOVQ    acc+64(FP), R10
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	LEAQ    (DX)(DX*2), R11
-	LEAQ    (CX)(DX*4), R11
-	TESTQ   R10, R10
-	JZ      start
-	MOVQ    R8, R10
-	VMOVUPS (R10), Y0
-	VMOVUPS 32(R10), Y1
-	ADDQ    R9, R10
-	VMOVUPS (R10), Y2
-	VMOVUPS 32(R10), Y3
-	ADDQ    R9, R10
-	VMOVUPS (R10), Y4
-	VMOVUPS 32(R10), Y5
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS      (SI), Y6
-	VMOVUPS      32(SI), Y7
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Y8
-	VFMADD231PS  Y6, Y8, Y0
-	VFMADD231PS  Y7, Y8, Y1
-	VBROADCASTSS (CX)(DX*1), Y8
-	VFMADD231PS  Y6, Y8, Y2
-	VFMADD231PS  Y7, Y8, Y3
-	VBROADCASTSS (CX)(DX*2), Y8
-	VFMADD231PS  Y6, Y8, Y4
-	VFMADD231PS  Y7, Y8, Y5
-	ADDQ         BX, CX
-	ADDQ         BX, R11
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ    R8, AX
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
-	ADDQ    R9, AX
-	VMOVUPS Y2, (AX)
-	VMOVUPS Y3, 32(AX)
-	ADDQ    R9, AX
-	VMOVUPS Y4, (AX)
-	VMOVUPS Y5, 32(AX)
-	VZEROUPPER
-	RET
-
-// func tile3x3AVX2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, FMA3
-TEXT ·tile3x3AVX2(SB), NOSPLIT, $0-80
-	MOVQ    k+0(FP), AX
-	MOVQ    a+8(FP), CX
-	MOVQ    rsa+16(FP), DX
-	MOVQ    csa+24(FP), BX
-	MOVQ    b+32(FP), SI
-	MOVQ    ldb+40(FP), DI
-	MOVQ    c+48(FP), R8
-	MOVQ    ldc+56(FP), R9
-	MOVQ    acc+64(FP), R10
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	LEAQ    (DX)(DX*2), R11
-	LEAQ    (CX)(DX*4), R11
-	TESTQ   R10, R10
-	JZ      start
-	MOVQ    R8, R10
-	VMOVUPS (R10), Y0
-	VMOVUPS 32(R10), Y1
-	VMOVUPS 64(R10), Y2
-	ADDQ    R9, R10
-	VMOVUPS (R10), Y3
-	VMOVUPS 32(R10), Y4
-	VMOVUPS 64(R10), Y5
-	ADDQ    R9, R10
-	VMOVUPS (R10), Y6
-	VMOVUPS 32(R10), Y7
-	VMOVUPS 64(R10), Y8
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS      (SI), Y9
-	VMOVUPS      32(SI), Y10
-	VMOVUPS      64(SI), Y11
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Y12
-	VFMADD231PS  Y9, Y12, Y0
-	VFMADD231PS  Y10, Y12, Y1
-	VFMADD231PS  Y11, Y12, Y2
-	VBROADCASTSS (CX)(DX*1), Y12
-	VFMADD231PS  Y9, Y12, Y3
-	VFMADD231PS  Y10, Y12, Y4
-	VFMADD231PS  Y11, Y12, Y5
-	VBROADCASTSS (CX)(DX*2), Y12
-	VFMADD231PS  Y9, Y12, Y6
-	VFMADD231PS  Y10, Y12, Y7
-	VFMADD231PS  Y11, Y12, Y8
-	ADDQ         BX, CX
-	ADDQ         BX, R11
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ    R8, AX
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS Y2, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Y3, (AX)
-	VMOVUPS Y4, 32(AX)
-	VMOVUPS Y5, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Y6, (AX)
-	VMOVUPS Y7, 32(AX)
-	VMOVUPS Y8, 64(AX)
-	VZEROUPPER
-	RET
-
-// func tile3x1AVX2Masked(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, AVX2, FMA3
-TEXT ·tile3x1AVX2Masked(SB), NOSPLIT, $0-80
-	MOVQ         k+0(FP), AX
-	MOVQ         a+8(FP), CX
-	MOVQ         rsa+16(FP), DX
-	MOVQ         csa+24(FP), BX
-	MOVQ         b+32(FP), SI
-	MOVQ         ldb+40(FP), DI
-	MOVQ         c+48(FP), R8
-	MOVQ         ldc+56(FP), R9
-	MOVQ         acc+64(FP), R10
-	MOVQ         mask+72(FP), R11
-	VMOVD        R11, X0
-	VPBROADCASTD X0, Y0
-	VPCMPGTD     iota8<>+0(SB), Y0, Y0
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	LEAQ         (DX)(DX*2), R11
-	LEAQ         (CX)(DX*4), R11
-	TESTQ        R10, R10
-	JZ           start
-	MOVQ         R8, R10
-	VMASKMOVPS   (R10), Y0, Y1
-	ADDQ         R9, R10
-	VMASKMOVPS   (R10), Y0, Y2
-	ADDQ         R9, R10
-	VMASKMOVPS   (R10), Y0, Y3
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMASKMOVPS   (SI), Y0, Y4
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Y5
-	VFMADD231PS  Y4, Y5, Y1
-	VBROADCASTSS (CX)(DX*1), Y5
-	VFMADD231PS  Y4, Y5, Y2
-	VBROADCASTSS (CX)(DX*2), Y5
-	VFMADD231PS  Y4, Y5, Y3
-	ADDQ         BX, CX
-	ADDQ         BX, R11
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ       R8, AX
-	VMASKMOVPS Y1, Y0, (AX)
-	ADDQ       R9, AX
-	VMASKMOVPS Y2, Y0, (AX)
-	ADDQ       R9, AX
-	VMASKMOVPS Y3, Y0, (AX)
-	VZEROUPPER
-	RET
-
-// func tile4x1AVX2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, FMA3
-TEXT ·tile4x1AVX2(SB), NOSPLIT, $0-80
-	MOVQ    k+0(FP), AX
-	MOVQ    a+8(FP), CX
-	MOVQ    rsa+16(FP), DX
-	MOVQ    csa+24(FP), BX
-	MOVQ    b+32(FP), SI
-	MOVQ    ldb+40(FP), DI
-	MOVQ    c+48(FP), R8
-	MOVQ    ldc+56(FP), R9
-	MOVQ    acc+64(FP), R10
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	LEAQ    (DX)(DX*2), R11
-	LEAQ    (CX)(DX*4), R12
-	TESTQ   R10, R10
-	JZ      start
-	MOVQ    R8, R10
-	VMOVUPS (R10), Y0
-	ADDQ    R9, R10
-	VMOVUPS (R10), Y1
-	ADDQ    R9, R10
-	VMOVUPS (R10), Y2
-	ADDQ    R9, R10
-	VMOVUPS (R10), Y3
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS      (SI), Y4
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Y5
-	VFMADD231PS  Y4, Y5, Y0
-	VBROADCASTSS (CX)(DX*1), Y5
-	VFMADD231PS  Y4, Y5, Y1
-	VBROADCASTSS (CX)(DX*2), Y5
-	VFMADD231PS  Y4, Y5, Y2
-	VBROADCASTSS (CX)(R11*1), Y5
-	VFMADD231PS  Y4, Y5, Y3
-	ADDQ         BX, CX
-	ADDQ         BX, R12
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ    R8, AX
-	VMOVUPS Y0, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Y1, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Y2, (AX)
-	ADDQ    R9, AX
-	VMOVUPS Y3, (AX)
-	VZEROUPPER
-	RET
-
-// func tile4x2AVX2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, FMA3
-TEXT ·tile4x2AVX2(SB), NOSPLIT, $0-80
-	MOVQ    k+0(FP), AX
-	MOVQ    a+8(FP), CX
-	MOVQ    rsa+16(FP), DX
-	MOVQ    csa+24(FP), BX
-	MOVQ    b+32(FP), SI
-	MOVQ    ldb+40(FP), DI
-	MOVQ    c+48(FP), R8
-	MOVQ    ldc+56(FP), R9
-	MOVQ    acc+64(FP), R10
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	LEAQ    (DX)(DX*2), R11
-	LEAQ    (CX)(DX*4), R12
-	TESTQ   R10, R10
-	JZ      start
-	MOVQ    R8, R10
-	VMOVUPS (R10), Y0
-	VMOVUPS 32(R10), Y1
-	ADDQ    R9, R10
-	VMOVUPS (R10), Y2
-	VMOVUPS 32(R10), Y3
-	ADDQ    R9, R10
-	VMOVUPS (R10), Y4
-	VMOVUPS 32(R10), Y5
-	ADDQ    R9, R10
-	VMOVUPS (R10), Y6
-	VMOVUPS 32(R10), Y7
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS      (SI), Y8
-	VMOVUPS      32(SI), Y9
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Y10
-	VFMADD231PS  Y8, Y10, Y0
-	VFMADD231PS  Y9, Y10, Y1
-	VBROADCASTSS (CX)(DX*1), Y10
-	VFMADD231PS  Y8, Y10, Y2
-	VFMADD231PS  Y9, Y10, Y3
-	VBROADCASTSS (CX)(DX*2), Y10
-	VFMADD231PS  Y8, Y10, Y4
-	VFMADD231PS  Y9, Y10, Y5
-	VBROADCASTSS (CX)(R11*1), Y10
-	VFMADD231PS  Y8, Y10, Y6
-	VFMADD231PS  Y9, Y10, Y7
-	ADDQ         BX, CX
-	ADDQ         BX, R12
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ    R8, AX
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
-	ADDQ    R9, AX
-	VMOVUPS Y2, (AX)
-	VMOVUPS Y3, 32(AX)
-	ADDQ    R9, AX
-	VMOVUPS Y4, (AX)
-	VMOVUPS Y5, 32(AX)
-	ADDQ    R9, AX
-	VMOVUPS Y6, (AX)
-	VMOVUPS Y7, 32(AX)
-	VZEROUPPER
-	RET
-
-// func tile4x3AVX2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, FMA3
-TEXT ·tile4x3AVX2(SB), NOSPLIT, $0-80
-	MOVQ    k+0(FP), AX
-	MOVQ    a+8(FP), CX
-	MOVQ    rsa+16(FP), DX
-	MOVQ    csa+24(FP), BX
-	MOVQ    b+32(FP), SI
-	MOVQ    ldb+40(FP), DI
-	MOVQ    c+48(FP), R8
-	MOVQ    ldc+56(FP), R9
-	MOVQ    acc+64(FP), R10
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	VXORPS  Y8, Y8, Y8
-	VXORPS  Y9, Y9, Y9
-	VXORPS  Y10, Y10, Y10
-	VXORPS  Y11, Y11, Y11
-	LEAQ    (DX)(DX*2), R11
-	LEAQ    (CX)(DX*4), R12
-	TESTQ   R10, R10
-	JZ      start
-	MOVQ    R8, R10
-	VMOVUPS (R10), Y0
-	VMOVUPS 32(R10), Y1
-	VMOVUPS 64(R10), Y2
-	ADDQ    R9, R10
-	VMOVUPS (R10), Y3
-	VMOVUPS 32(R10), Y4
-	VMOVUPS 64(R10), Y5
-	ADDQ    R9, R10
-	VMOVUPS (R10), Y6
-	VMOVUPS 32(R10), Y7
-	VMOVUPS 64(R10), Y8
-	ADDQ    R9, R10
-	VMOVUPS (R10), Y9
-	VMOVUPS 32(R10), Y10
-	VMOVUPS 64(R10), Y11
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMOVUPS      (SI), Y12
-	VMOVUPS      32(SI), Y13
-	VMOVUPS      64(SI), Y14
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Y15
-	VFMADD231PS  Y12, Y15, Y0
-	VFMADD231PS  Y13, Y15, Y1
-	VFMADD231PS  Y14, Y15, Y2
-	VBROADCASTSS (CX)(DX*1), Y15
-	VFMADD231PS  Y12, Y15, Y3
-	VFMADD231PS  Y13, Y15, Y4
-	VFMADD231PS  Y14, Y15, Y5
-	VBROADCASTSS (CX)(DX*2), Y15
-	VFMADD231PS  Y12, Y15, Y6
-	VFMADD231PS  Y13, Y15, Y7
-	VFMADD231PS  Y14, Y15, Y8
-	VBROADCASTSS (CX)(R11*1), Y15
-	VFMADD231PS  Y12, Y15, Y9
-	VFMADD231PS  Y13, Y15, Y10
-	VFMADD231PS  Y14, Y15, Y11
-	ADDQ         BX, CX
-	ADDQ         BX, R12
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ    R8, AX
-	VMOVUPS Y0, (AX)
-	VMOVUPS Y1, 32(AX)
-	VMOVUPS Y2, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Y3, (AX)
-	VMOVUPS Y4, 32(AX)
-	VMOVUPS Y5, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Y6, (AX)
-	VMOVUPS Y7, 32(AX)
-	VMOVUPS Y8, 64(AX)
-	ADDQ    R9, AX
-	VMOVUPS Y9, (AX)
-	VMOVUPS Y10, 32(AX)
-	VMOVUPS Y11, 64(AX)
-	VZEROUPPER
-	RET
-
-// func tile4x1AVX2Masked(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-// Requires: AVX, AVX2, FMA3
-TEXT ·tile4x1AVX2Masked(SB), NOSPLIT, $0-80
-	MOVQ         k+0(FP), AX
-	MOVQ         a+8(FP), CX
-	MOVQ         rsa+16(FP), DX
-	MOVQ         csa+24(FP), BX
-	MOVQ         b+32(FP), SI
-	MOVQ         ldb+40(FP), DI
-	MOVQ         c+48(FP), R8
-	MOVQ         ldc+56(FP), R9
-	MOVQ         acc+64(FP), R10
-	MOVQ         mask+72(FP), R11
-	VMOVD        R11, X0
-	VPBROADCASTD X0, Y0
-	VPCMPGTD     iota8<>+0(SB), Y0, Y0
-	VXORPS       Y1, Y1, Y1
-	VXORPS       Y2, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VXORPS       Y4, Y4, Y4
-	LEAQ         (DX)(DX*2), R11
-	LEAQ         (CX)(DX*4), R12
-	TESTQ        R10, R10
-	JZ           start
-	MOVQ         R8, R10
-	VMASKMOVPS   (R10), Y0, Y1
-	ADDQ         R9, R10
-	VMASKMOVPS   (R10), Y0, Y2
-	ADDQ         R9, R10
-	VMASKMOVPS   (R10), Y0, Y3
-	ADDQ         R9, R10
-	VMASKMOVPS   (R10), Y0, Y4
-
-start:
-	TESTQ AX, AX
-	JZ    done
-
-loop:
-	VMASKMOVPS   (SI), Y0, Y5
-	ADDQ         DI, SI
-	VBROADCASTSS (CX), Y6
-	VFMADD231PS  Y5, Y6, Y1
-	VBROADCASTSS (CX)(DX*1), Y6
-	VFMADD231PS  Y5, Y6, Y2
-	VBROADCASTSS (CX)(DX*2), Y6
-	VFMADD231PS  Y5, Y6, Y3
-	VBROADCASTSS (CX)(R11*1), Y6
-	VFMADD231PS  Y5, Y6, Y4
-	ADDQ         BX, CX
-	ADDQ         BX, R12
-	DECQ         AX
-	JNZ          loop
-
-done:
-	MOVQ       R8, AX
-	VMASKMOVPS Y1, Y0, (AX)
-	ADDQ       R9, AX
-	VMASKMOVPS Y2, Y0, (AX)
-	ADDQ       R9, AX
-	VMASKMOVPS Y3, Y0, (AX)
-	ADDQ       R9, AX
-	VMASKMOVPS Y4, Y0, (AX)
-	VZEROUPPER
-	RET
-
-// func transpose16AVX512(src *float32, lds int, dst *float32, ldd int)
-// Requires: AVX, AVX512F
-TEXT ·transpose16AVX512(SB), NOSPLIT, $0-32
-	MOVQ       src+0(FP), AX
-	MOVQ       lds+8(FP), CX
-	MOVQ       dst+16(FP), DX
-	MOVQ       ldd+24(FP), BX
-	VMOVUPS    (AX), Z0
-	ADDQ       CX, AX
-	VMOVUPS    (AX), Z1
-	ADDQ       CX, AX
-	VMOVUPS    (AX), Z2
-	ADDQ       CX, AX
-	VMOVUPS    (AX), Z3
-	ADDQ       CX, AX
-	VMOVUPS    (AX), Z4
-	ADDQ       CX, AX
-	VMOVUPS    (AX), Z5
-	ADDQ       CX, AX
-	VMOVUPS    (AX), Z6
-	ADDQ       CX, AX
-	VMOVUPS    (AX), Z7
-	ADDQ       CX, AX
-	VMOVUPS    (AX), Z8
-	ADDQ       CX, AX
-	VMOVUPS    (AX), Z9
-	ADDQ       CX, AX
-	VMOVUPS    (AX), Z10
-	ADDQ       CX, AX
-	VMOVUPS    (AX), Z11
-	ADDQ       CX, AX
-	VMOVUPS    (AX), Z12
-	ADDQ       CX, AX
-	VMOVUPS    (AX), Z13
-	ADDQ       CX, AX
-	VMOVUPS    (AX), Z14
-	ADDQ       CX, AX
-	VMOVUPS    (AX), Z15
-	VUNPCKLPS  Z1, Z0, Z16
-	VUNPCKHPS  Z1, Z0, Z17
-	VUNPCKLPS  Z3, Z2, Z18
-	VUNPCKHPS  Z3, Z2, Z19
-	VUNPCKLPS  Z5, Z4, Z20
-	VUNPCKHPS  Z5, Z4, Z21
-	VUNPCKLPS  Z7, Z6, Z22
-	VUNPCKHPS  Z7, Z6, Z23
-	VUNPCKLPS  Z9, Z8, Z24
-	VUNPCKHPS  Z9, Z8, Z25
-	VUNPCKLPS  Z11, Z10, Z26
-	VUNPCKHPS  Z11, Z10, Z27
-	VUNPCKLPS  Z13, Z12, Z28
-	VUNPCKHPS  Z13, Z12, Z29
-	VUNPCKLPS  Z15, Z14, Z30
-	VUNPCKHPS  Z15, Z14, Z31
-	VUNPCKLPD  Z18, Z16, Z0
-	VUNPCKHPD  Z18, Z16, Z1
-	VUNPCKLPD  Z19, Z17, Z2
-	VUNPCKHPD  Z19, Z17, Z3
-	VUNPCKLPD  Z22, Z20, Z4
-	VUNPCKHPD  Z22, Z20, Z5
-	VUNPCKLPD  Z23, Z21, Z6
-	VUNPCKHPD  Z23, Z21, Z7
-	VUNPCKLPD  Z26, Z24, Z8
-	VUNPCKHPD  Z26, Z24, Z9
-	VUNPCKLPD  Z27, Z25, Z10
-	VUNPCKHPD  Z27, Z25, Z11
-	VUNPCKLPD  Z30, Z28, Z12
-	VUNPCKHPD  Z30, Z28, Z13
-	VUNPCKLPD  Z31, Z29, Z14
-	VUNPCKHPD  Z31, Z29, Z15
-	VSHUFF32X4 $0x88, Z4, Z0, Z16
-	VSHUFF32X4 $0x88, Z12, Z8, Z20
-	VSHUFF32X4 $0xdd, Z4, Z0, Z24
-	VSHUFF32X4 $0xdd, Z12, Z8, Z28
-	VSHUFF32X4 $0x88, Z5, Z1, Z17
-	VSHUFF32X4 $0x88, Z13, Z9, Z21
-	VSHUFF32X4 $0xdd, Z5, Z1, Z25
-	VSHUFF32X4 $0xdd, Z13, Z9, Z29
-	VSHUFF32X4 $0x88, Z6, Z2, Z18
-	VSHUFF32X4 $0x88, Z14, Z10, Z22
-	VSHUFF32X4 $0xdd, Z6, Z2, Z26
-	VSHUFF32X4 $0xdd, Z14, Z10, Z30
-	VSHUFF32X4 $0x88, Z7, Z3, Z19
-	VSHUFF32X4 $0x88, Z15, Z11, Z23
-	VSHUFF32X4 $0xdd, Z7, Z3, Z27
-	VSHUFF32X4 $0xdd, Z15, Z11, Z31
-	VSHUFF32X4 $0x88, Z20, Z16, Z0
-	VSHUFF32X4 $0xdd, Z20, Z16, Z8
-	VSHUFF32X4 $0x88, Z28, Z24, Z4
-	VSHUFF32X4 $0xdd, Z28, Z24, Z12
-	VSHUFF32X4 $0x88, Z21, Z17, Z1
-	VSHUFF32X4 $0xdd, Z21, Z17, Z9
-	VSHUFF32X4 $0x88, Z29, Z25, Z5
-	VSHUFF32X4 $0xdd, Z29, Z25, Z13
-	VSHUFF32X4 $0x88, Z22, Z18, Z2
-	VSHUFF32X4 $0xdd, Z22, Z18, Z10
-	VSHUFF32X4 $0x88, Z30, Z26, Z6
-	VSHUFF32X4 $0xdd, Z30, Z26, Z14
-	VSHUFF32X4 $0x88, Z23, Z19, Z3
-	VSHUFF32X4 $0xdd, Z23, Z19, Z11
-	VSHUFF32X4 $0x88, Z31, Z27, Z7
-	VSHUFF32X4 $0xdd, Z31, Z27, Z15
-	VMOVUPS    Z0, (DX)
-	ADDQ       BX, DX
-	VMOVUPS    Z1, (DX)
-	ADDQ       BX, DX
-	VMOVUPS    Z2, (DX)
-	ADDQ       BX, DX
-	VMOVUPS    Z3, (DX)
-	ADDQ       BX, DX
-	VMOVUPS    Z4, (DX)
-	ADDQ       BX, DX
-	VMOVUPS    Z5, (DX)
-	ADDQ       BX, DX
-	VMOVUPS    Z6, (DX)
-	ADDQ       BX, DX
-	VMOVUPS    Z7, (DX)
-	ADDQ       BX, DX
-	VMOVUPS    Z8, (DX)
-	ADDQ       BX, DX
-	VMOVUPS    Z9, (DX)
-	ADDQ       BX, DX
-	VMOVUPS    Z10, (DX)
-	ADDQ       BX, DX
-	VMOVUPS    Z11, (DX)
-	ADDQ       BX, DX
-	VMOVUPS    Z12, (DX)
-	ADDQ       BX, DX
-	VMOVUPS    Z13, (DX)
-	ADDQ       BX, DX
-	VMOVUPS    Z14, (DX)
-	ADDQ       BX, DX
-	VMOVUPS    Z15, (DX)
-	VZEROUPPER
-	RET
-
-// func peakAVX512(n int)
-// Requires: AVX, AVX512F
-TEXT ·peakAVX512(SB), NOSPLIT, $0-8
-	MOVQ   n+0(FP), AX
+	ADDQ         R10, SI
+	ADDQ         R10, DI
+	DECQ         CX
+	JNZ          s2r6loop
+
+s2r6end:
+	MOVQ    DX, R14
+	VMOVUPS Z0, (R14)
+	VMOVUPS Z1, K1, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z2, (R14)
+	VMOVUPS Z3, K1, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z4, (R14)
+	VMOVUPS Z5, K1, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z6, (R14)
+	VMOVUPS Z7, K1, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z8, (R14)
+	VMOVUPS Z9, K1, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z10, (R14)
+	VMOVUPS Z11, K1, 64(R14)
+	ADDQ    R12, R14
+	SUBQ    $0x06, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
+
+s2r7:
+	CMPQ      88(AX), $0x00
+	JEQ       s2r7zero
+	MOVQ      DX, R14
+	VMOVUPS   (R14), Z0
+	VMOVUPS.Z 64(R14), K1, Z1
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z2
+	VMOVUPS.Z 64(R14), K1, Z3
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z4
+	VMOVUPS.Z 64(R14), K1, Z5
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z6
+	VMOVUPS.Z 64(R14), K1, Z7
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z8
+	VMOVUPS.Z 64(R14), K1, Z9
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z10
+	VMOVUPS.Z 64(R14), K1, Z11
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z12
+	VMOVUPS.Z 64(R14), K1, Z13
+	ADDQ      R12, R14
+	JMP       s2r7start
+
+s2r7zero:
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -3177,28 +991,3104 @@ TEXT ·peakAVX512(SB), NOSPLIT, $0-8
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
 
+s2r7start:
+	TESTQ CX, CX
+	JZ    s2r7end
+
+s2r7loop:
+	VMOVUPS      (BX), Z14
+	VMOVUPS.Z    64(BX), K1, Z15
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Z16
+	VFMADD231PS  Z14, Z16, Z0
+	VFMADD231PS  Z15, Z16, Z1
+	VBROADCASTSS (SI)(R8*1), Z17
+	VFMADD231PS  Z14, Z17, Z2
+	VFMADD231PS  Z15, Z17, Z3
+	VBROADCASTSS (SI)(R8*2), Z18
+	VFMADD231PS  Z14, Z18, Z4
+	VFMADD231PS  Z15, Z18, Z5
+	VBROADCASTSS (SI)(R9*1), Z19
+	VFMADD231PS  Z14, Z19, Z6
+	VFMADD231PS  Z15, Z19, Z7
+	VBROADCASTSS (DI), Z20
+	VFMADD231PS  Z14, Z20, Z8
+	VFMADD231PS  Z15, Z20, Z9
+	VBROADCASTSS (DI)(R8*1), Z16
+	VFMADD231PS  Z14, Z16, Z10
+	VFMADD231PS  Z15, Z16, Z11
+	VBROADCASTSS (DI)(R8*2), Z17
+	VFMADD231PS  Z14, Z17, Z12
+	VFMADD231PS  Z15, Z17, Z13
+	ADDQ         R10, SI
+	ADDQ         R10, DI
+	DECQ         CX
+	JNZ          s2r7loop
+
+s2r7end:
+	MOVQ    DX, R14
+	VMOVUPS Z0, (R14)
+	VMOVUPS Z1, K1, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z2, (R14)
+	VMOVUPS Z3, K1, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z4, (R14)
+	VMOVUPS Z5, K1, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z6, (R14)
+	VMOVUPS Z7, K1, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z8, (R14)
+	VMOVUPS Z9, K1, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z10, (R14)
+	VMOVUPS Z11, K1, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z12, (R14)
+	VMOVUPS Z13, K1, 64(R14)
+	ADDQ    R12, R14
+	SUBQ    $0x07, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
+
+s2r8:
+	CMPQ      88(AX), $0x00
+	JEQ       s2r8zero
+	MOVQ      DX, R14
+	VMOVUPS   (R14), Z0
+	VMOVUPS.Z 64(R14), K1, Z1
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z2
+	VMOVUPS.Z 64(R14), K1, Z3
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z4
+	VMOVUPS.Z 64(R14), K1, Z5
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z6
+	VMOVUPS.Z 64(R14), K1, Z7
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z8
+	VMOVUPS.Z 64(R14), K1, Z9
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z10
+	VMOVUPS.Z 64(R14), K1, Z11
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z12
+	VMOVUPS.Z 64(R14), K1, Z13
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z14
+	VMOVUPS.Z 64(R14), K1, Z15
+	ADDQ      R12, R14
+	JMP       s2r8start
+
+s2r8zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+
+s2r8start:
+	TESTQ CX, CX
+	JZ    s2r8end
+
+s2r8loop:
+	VMOVUPS      (BX), Z16
+	VMOVUPS.Z    64(BX), K1, Z17
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS (SI)(R8*1), Z19
+	VFMADD231PS  Z16, Z19, Z2
+	VFMADD231PS  Z17, Z19, Z3
+	VBROADCASTSS (SI)(R8*2), Z20
+	VFMADD231PS  Z16, Z20, Z4
+	VFMADD231PS  Z17, Z20, Z5
+	VBROADCASTSS (SI)(R9*1), Z21
+	VFMADD231PS  Z16, Z21, Z6
+	VFMADD231PS  Z17, Z21, Z7
+	VBROADCASTSS (DI), Z22
+	VFMADD231PS  Z16, Z22, Z8
+	VFMADD231PS  Z17, Z22, Z9
+	VBROADCASTSS (DI)(R8*1), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS (DI)(R8*2), Z19
+	VFMADD231PS  Z16, Z19, Z12
+	VFMADD231PS  Z17, Z19, Z13
+	VBROADCASTSS (DI)(R9*1), Z20
+	VFMADD231PS  Z16, Z20, Z14
+	VFMADD231PS  Z17, Z20, Z15
+	ADDQ         R10, SI
+	ADDQ         R10, DI
+	DECQ         CX
+	JNZ          s2r8loop
+
+s2r8end:
+	MOVQ    DX, R14
+	VMOVUPS Z0, (R14)
+	VMOVUPS Z1, K1, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z2, (R14)
+	VMOVUPS Z3, K1, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z4, (R14)
+	VMOVUPS Z5, K1, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z6, (R14)
+	VMOVUPS Z7, K1, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z8, (R14)
+	VMOVUPS Z9, K1, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z10, (R14)
+	VMOVUPS Z11, K1, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z12, (R14)
+	VMOVUPS Z13, K1, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z14, (R14)
+	VMOVUPS Z15, K1, 64(R14)
+	ADDQ    R12, R14
+	SUBQ    $0x08, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
+
+shape4:
+	CMPQ R13, $0x08
+	JGE  full
+
+shape3:
+	CMPQ      R13, $0x08
+	JGE       s3r8
+	CMPQ      R13, $0x07
+	JGE       s3r7
+	CMPQ      R13, $0x06
+	JGE       s3r6
+	CMPQ      R13, $0x05
+	JGE       s3r5
+	CMPQ      R13, $0x04
+	JGE       s3r4
+	CMPQ      R13, $0x03
+	JGE       s3r3
+	CMPQ      R13, $0x02
+	JGE       s3r2
+	CMPQ      88(AX), $0x00
+	JEQ       s3r1zero
+	MOVQ      DX, R14
+	VMOVUPS   (R14), Z0
+	VMOVUPS   64(R14), Z1
+	VMOVUPS.Z 128(R14), K1, Z2
+	ADDQ      R12, R14
+	JMP       s3r1start
+
+s3r1zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+
+s3r1start:
+	TESTQ CX, CX
+	JZ    s3r1end
+
+s3r1loop:
+	VMOVUPS      (BX), Z3
+	VMOVUPS      64(BX), Z4
+	VMOVUPS.Z    128(BX), K1, Z5
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Z6
+	VFMADD231PS  Z3, Z6, Z0
+	VFMADD231PS  Z4, Z6, Z1
+	VFMADD231PS  Z5, Z6, Z2
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s3r1loop
+
+s3r1end:
+	MOVQ    DX, R14
+	VMOVUPS Z0, (R14)
+	VMOVUPS Z1, 64(R14)
+	VMOVUPS Z2, K1, 128(R14)
+	ADDQ    R12, R14
+	SUBQ    $0x01, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
+
+s3r2:
+	CMPQ      88(AX), $0x00
+	JEQ       s3r2zero
+	MOVQ      DX, R14
+	VMOVUPS   (R14), Z0
+	VMOVUPS   64(R14), Z1
+	VMOVUPS.Z 128(R14), K1, Z2
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z3
+	VMOVUPS   64(R14), Z4
+	VMOVUPS.Z 128(R14), K1, Z5
+	ADDQ      R12, R14
+	JMP       s3r2start
+
+s3r2zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+
+s3r2start:
+	TESTQ CX, CX
+	JZ    s3r2end
+
+s3r2loop:
+	VMOVUPS      (BX), Z6
+	VMOVUPS      64(BX), Z7
+	VMOVUPS.Z    128(BX), K1, Z8
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Z9
+	VFMADD231PS  Z6, Z9, Z0
+	VFMADD231PS  Z7, Z9, Z1
+	VFMADD231PS  Z8, Z9, Z2
+	VBROADCASTSS (SI)(R8*1), Z10
+	VFMADD231PS  Z6, Z10, Z3
+	VFMADD231PS  Z7, Z10, Z4
+	VFMADD231PS  Z8, Z10, Z5
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s3r2loop
+
+s3r2end:
+	MOVQ    DX, R14
+	VMOVUPS Z0, (R14)
+	VMOVUPS Z1, 64(R14)
+	VMOVUPS Z2, K1, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z3, (R14)
+	VMOVUPS Z4, 64(R14)
+	VMOVUPS Z5, K1, 128(R14)
+	ADDQ    R12, R14
+	SUBQ    $0x02, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
+
+s3r3:
+	CMPQ      88(AX), $0x00
+	JEQ       s3r3zero
+	MOVQ      DX, R14
+	VMOVUPS   (R14), Z0
+	VMOVUPS   64(R14), Z1
+	VMOVUPS.Z 128(R14), K1, Z2
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z3
+	VMOVUPS   64(R14), Z4
+	VMOVUPS.Z 128(R14), K1, Z5
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z6
+	VMOVUPS   64(R14), Z7
+	VMOVUPS.Z 128(R14), K1, Z8
+	ADDQ      R12, R14
+	JMP       s3r3start
+
+s3r3zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+
+s3r3start:
+	TESTQ CX, CX
+	JZ    s3r3end
+
+s3r3loop:
+	VMOVUPS      (BX), Z9
+	VMOVUPS      64(BX), Z10
+	VMOVUPS.Z    128(BX), K1, Z11
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Z12
+	VFMADD231PS  Z9, Z12, Z0
+	VFMADD231PS  Z10, Z12, Z1
+	VFMADD231PS  Z11, Z12, Z2
+	VBROADCASTSS (SI)(R8*1), Z13
+	VFMADD231PS  Z9, Z13, Z3
+	VFMADD231PS  Z10, Z13, Z4
+	VFMADD231PS  Z11, Z13, Z5
+	VBROADCASTSS (SI)(R8*2), Z14
+	VFMADD231PS  Z9, Z14, Z6
+	VFMADD231PS  Z10, Z14, Z7
+	VFMADD231PS  Z11, Z14, Z8
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s3r3loop
+
+s3r3end:
+	MOVQ    DX, R14
+	VMOVUPS Z0, (R14)
+	VMOVUPS Z1, 64(R14)
+	VMOVUPS Z2, K1, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z3, (R14)
+	VMOVUPS Z4, 64(R14)
+	VMOVUPS Z5, K1, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z6, (R14)
+	VMOVUPS Z7, 64(R14)
+	VMOVUPS Z8, K1, 128(R14)
+	ADDQ    R12, R14
+	SUBQ    $0x03, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
+
+s3r4:
+	CMPQ      88(AX), $0x00
+	JEQ       s3r4zero
+	MOVQ      DX, R14
+	VMOVUPS   (R14), Z0
+	VMOVUPS   64(R14), Z1
+	VMOVUPS.Z 128(R14), K1, Z2
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z3
+	VMOVUPS   64(R14), Z4
+	VMOVUPS.Z 128(R14), K1, Z5
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z6
+	VMOVUPS   64(R14), Z7
+	VMOVUPS.Z 128(R14), K1, Z8
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z9
+	VMOVUPS   64(R14), Z10
+	VMOVUPS.Z 128(R14), K1, Z11
+	ADDQ      R12, R14
+	JMP       s3r4start
+
+s3r4zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+
+s3r4start:
+	TESTQ CX, CX
+	JZ    s3r4end
+
+s3r4loop:
+	VMOVUPS      (BX), Z12
+	VMOVUPS      64(BX), Z13
+	VMOVUPS.Z    128(BX), K1, Z14
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Z15
+	VFMADD231PS  Z12, Z15, Z0
+	VFMADD231PS  Z13, Z15, Z1
+	VFMADD231PS  Z14, Z15, Z2
+	VBROADCASTSS (SI)(R8*1), Z16
+	VFMADD231PS  Z12, Z16, Z3
+	VFMADD231PS  Z13, Z16, Z4
+	VFMADD231PS  Z14, Z16, Z5
+	VBROADCASTSS (SI)(R8*2), Z17
+	VFMADD231PS  Z12, Z17, Z6
+	VFMADD231PS  Z13, Z17, Z7
+	VFMADD231PS  Z14, Z17, Z8
+	VBROADCASTSS (SI)(R9*1), Z18
+	VFMADD231PS  Z12, Z18, Z9
+	VFMADD231PS  Z13, Z18, Z10
+	VFMADD231PS  Z14, Z18, Z11
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s3r4loop
+
+s3r4end:
+	MOVQ    DX, R14
+	VMOVUPS Z0, (R14)
+	VMOVUPS Z1, 64(R14)
+	VMOVUPS Z2, K1, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z3, (R14)
+	VMOVUPS Z4, 64(R14)
+	VMOVUPS Z5, K1, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z6, (R14)
+	VMOVUPS Z7, 64(R14)
+	VMOVUPS Z8, K1, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z9, (R14)
+	VMOVUPS Z10, 64(R14)
+	VMOVUPS Z11, K1, 128(R14)
+	ADDQ    R12, R14
+	SUBQ    $0x04, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
+
+s3r5:
+	CMPQ      88(AX), $0x00
+	JEQ       s3r5zero
+	MOVQ      DX, R14
+	VMOVUPS   (R14), Z0
+	VMOVUPS   64(R14), Z1
+	VMOVUPS.Z 128(R14), K1, Z2
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z3
+	VMOVUPS   64(R14), Z4
+	VMOVUPS.Z 128(R14), K1, Z5
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z6
+	VMOVUPS   64(R14), Z7
+	VMOVUPS.Z 128(R14), K1, Z8
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z9
+	VMOVUPS   64(R14), Z10
+	VMOVUPS.Z 128(R14), K1, Z11
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z12
+	VMOVUPS   64(R14), Z13
+	VMOVUPS.Z 128(R14), K1, Z14
+	ADDQ      R12, R14
+	JMP       s3r5start
+
+s3r5zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+
+s3r5start:
+	TESTQ CX, CX
+	JZ    s3r5end
+
+s3r5loop:
+	VMOVUPS      (BX), Z15
+	VMOVUPS      64(BX), Z16
+	VMOVUPS.Z    128(BX), K1, Z17
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Z18
+	VFMADD231PS  Z15, Z18, Z0
+	VFMADD231PS  Z16, Z18, Z1
+	VFMADD231PS  Z17, Z18, Z2
+	VBROADCASTSS (SI)(R8*1), Z19
+	VFMADD231PS  Z15, Z19, Z3
+	VFMADD231PS  Z16, Z19, Z4
+	VFMADD231PS  Z17, Z19, Z5
+	VBROADCASTSS (SI)(R8*2), Z20
+	VFMADD231PS  Z15, Z20, Z6
+	VFMADD231PS  Z16, Z20, Z7
+	VFMADD231PS  Z17, Z20, Z8
+	VBROADCASTSS (SI)(R9*1), Z21
+	VFMADD231PS  Z15, Z21, Z9
+	VFMADD231PS  Z16, Z21, Z10
+	VFMADD231PS  Z17, Z21, Z11
+	VBROADCASTSS (DI), Z22
+	VFMADD231PS  Z15, Z22, Z12
+	VFMADD231PS  Z16, Z22, Z13
+	VFMADD231PS  Z17, Z22, Z14
+	ADDQ         R10, SI
+	ADDQ         R10, DI
+	DECQ         CX
+	JNZ          s3r5loop
+
+s3r5end:
+	MOVQ    DX, R14
+	VMOVUPS Z0, (R14)
+	VMOVUPS Z1, 64(R14)
+	VMOVUPS Z2, K1, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z3, (R14)
+	VMOVUPS Z4, 64(R14)
+	VMOVUPS Z5, K1, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z6, (R14)
+	VMOVUPS Z7, 64(R14)
+	VMOVUPS Z8, K1, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z9, (R14)
+	VMOVUPS Z10, 64(R14)
+	VMOVUPS Z11, K1, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z12, (R14)
+	VMOVUPS Z13, 64(R14)
+	VMOVUPS Z14, K1, 128(R14)
+	ADDQ    R12, R14
+	SUBQ    $0x05, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
+
+s3r6:
+	CMPQ      88(AX), $0x00
+	JEQ       s3r6zero
+	MOVQ      DX, R14
+	VMOVUPS   (R14), Z0
+	VMOVUPS   64(R14), Z1
+	VMOVUPS.Z 128(R14), K1, Z2
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z3
+	VMOVUPS   64(R14), Z4
+	VMOVUPS.Z 128(R14), K1, Z5
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z6
+	VMOVUPS   64(R14), Z7
+	VMOVUPS.Z 128(R14), K1, Z8
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z9
+	VMOVUPS   64(R14), Z10
+	VMOVUPS.Z 128(R14), K1, Z11
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z12
+	VMOVUPS   64(R14), Z13
+	VMOVUPS.Z 128(R14), K1, Z14
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z15
+	VMOVUPS   64(R14), Z16
+	VMOVUPS.Z 128(R14), K1, Z17
+	ADDQ      R12, R14
+	JMP       s3r6start
+
+s3r6zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+
+s3r6start:
+	TESTQ CX, CX
+	JZ    s3r6end
+
+s3r6loop:
+	VMOVUPS      (BX), Z18
+	VMOVUPS      64(BX), Z19
+	VMOVUPS.Z    128(BX), K1, Z20
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Z21
+	VFMADD231PS  Z18, Z21, Z0
+	VFMADD231PS  Z19, Z21, Z1
+	VFMADD231PS  Z20, Z21, Z2
+	VBROADCASTSS (SI)(R8*1), Z22
+	VFMADD231PS  Z18, Z22, Z3
+	VFMADD231PS  Z19, Z22, Z4
+	VFMADD231PS  Z20, Z22, Z5
+	VBROADCASTSS (SI)(R8*2), Z23
+	VFMADD231PS  Z18, Z23, Z6
+	VFMADD231PS  Z19, Z23, Z7
+	VFMADD231PS  Z20, Z23, Z8
+	VBROADCASTSS (SI)(R9*1), Z24
+	VFMADD231PS  Z18, Z24, Z9
+	VFMADD231PS  Z19, Z24, Z10
+	VFMADD231PS  Z20, Z24, Z11
+	VBROADCASTSS (DI), Z25
+	VFMADD231PS  Z18, Z25, Z12
+	VFMADD231PS  Z19, Z25, Z13
+	VFMADD231PS  Z20, Z25, Z14
+	VBROADCASTSS (DI)(R8*1), Z21
+	VFMADD231PS  Z18, Z21, Z15
+	VFMADD231PS  Z19, Z21, Z16
+	VFMADD231PS  Z20, Z21, Z17
+	ADDQ         R10, SI
+	ADDQ         R10, DI
+	DECQ         CX
+	JNZ          s3r6loop
+
+s3r6end:
+	MOVQ    DX, R14
+	VMOVUPS Z0, (R14)
+	VMOVUPS Z1, 64(R14)
+	VMOVUPS Z2, K1, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z3, (R14)
+	VMOVUPS Z4, 64(R14)
+	VMOVUPS Z5, K1, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z6, (R14)
+	VMOVUPS Z7, 64(R14)
+	VMOVUPS Z8, K1, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z9, (R14)
+	VMOVUPS Z10, 64(R14)
+	VMOVUPS Z11, K1, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z12, (R14)
+	VMOVUPS Z13, 64(R14)
+	VMOVUPS Z14, K1, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z15, (R14)
+	VMOVUPS Z16, 64(R14)
+	VMOVUPS Z17, K1, 128(R14)
+	ADDQ    R12, R14
+	SUBQ    $0x06, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
+
+s3r7:
+	CMPQ      88(AX), $0x00
+	JEQ       s3r7zero
+	MOVQ      DX, R14
+	VMOVUPS   (R14), Z0
+	VMOVUPS   64(R14), Z1
+	VMOVUPS.Z 128(R14), K1, Z2
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z3
+	VMOVUPS   64(R14), Z4
+	VMOVUPS.Z 128(R14), K1, Z5
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z6
+	VMOVUPS   64(R14), Z7
+	VMOVUPS.Z 128(R14), K1, Z8
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z9
+	VMOVUPS   64(R14), Z10
+	VMOVUPS.Z 128(R14), K1, Z11
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z12
+	VMOVUPS   64(R14), Z13
+	VMOVUPS.Z 128(R14), K1, Z14
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z15
+	VMOVUPS   64(R14), Z16
+	VMOVUPS.Z 128(R14), K1, Z17
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z18
+	VMOVUPS   64(R14), Z19
+	VMOVUPS.Z 128(R14), K1, Z20
+	ADDQ      R12, R14
+	JMP       s3r7start
+
+s3r7zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+
+s3r7start:
+	TESTQ CX, CX
+	JZ    s3r7end
+
+s3r7loop:
+	VMOVUPS      (BX), Z21
+	VMOVUPS      64(BX), Z22
+	VMOVUPS.Z    128(BX), K1, Z23
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Z24
+	VFMADD231PS  Z21, Z24, Z0
+	VFMADD231PS  Z22, Z24, Z1
+	VFMADD231PS  Z23, Z24, Z2
+	VBROADCASTSS (SI)(R8*1), Z25
+	VFMADD231PS  Z21, Z25, Z3
+	VFMADD231PS  Z22, Z25, Z4
+	VFMADD231PS  Z23, Z25, Z5
+	VBROADCASTSS (SI)(R8*2), Z26
+	VFMADD231PS  Z21, Z26, Z6
+	VFMADD231PS  Z22, Z26, Z7
+	VFMADD231PS  Z23, Z26, Z8
+	VBROADCASTSS (SI)(R9*1), Z27
+	VFMADD231PS  Z21, Z27, Z9
+	VFMADD231PS  Z22, Z27, Z10
+	VFMADD231PS  Z23, Z27, Z11
+	VBROADCASTSS (DI), Z28
+	VFMADD231PS  Z21, Z28, Z12
+	VFMADD231PS  Z22, Z28, Z13
+	VFMADD231PS  Z23, Z28, Z14
+	VBROADCASTSS (DI)(R8*1), Z24
+	VFMADD231PS  Z21, Z24, Z15
+	VFMADD231PS  Z22, Z24, Z16
+	VFMADD231PS  Z23, Z24, Z17
+	VBROADCASTSS (DI)(R8*2), Z25
+	VFMADD231PS  Z21, Z25, Z18
+	VFMADD231PS  Z22, Z25, Z19
+	VFMADD231PS  Z23, Z25, Z20
+	ADDQ         R10, SI
+	ADDQ         R10, DI
+	DECQ         CX
+	JNZ          s3r7loop
+
+s3r7end:
+	MOVQ    DX, R14
+	VMOVUPS Z0, (R14)
+	VMOVUPS Z1, 64(R14)
+	VMOVUPS Z2, K1, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z3, (R14)
+	VMOVUPS Z4, 64(R14)
+	VMOVUPS Z5, K1, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z6, (R14)
+	VMOVUPS Z7, 64(R14)
+	VMOVUPS Z8, K1, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z9, (R14)
+	VMOVUPS Z10, 64(R14)
+	VMOVUPS Z11, K1, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z12, (R14)
+	VMOVUPS Z13, 64(R14)
+	VMOVUPS Z14, K1, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z15, (R14)
+	VMOVUPS Z16, 64(R14)
+	VMOVUPS Z17, K1, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z18, (R14)
+	VMOVUPS Z19, 64(R14)
+	VMOVUPS Z20, K1, 128(R14)
+	ADDQ    R12, R14
+	SUBQ    $0x07, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
+
+s3r8:
+	CMPQ      88(AX), $0x00
+	JEQ       s3r8zero
+	MOVQ      DX, R14
+	VMOVUPS   (R14), Z0
+	VMOVUPS   64(R14), Z1
+	VMOVUPS.Z 128(R14), K1, Z2
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z3
+	VMOVUPS   64(R14), Z4
+	VMOVUPS.Z 128(R14), K1, Z5
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z6
+	VMOVUPS   64(R14), Z7
+	VMOVUPS.Z 128(R14), K1, Z8
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z9
+	VMOVUPS   64(R14), Z10
+	VMOVUPS.Z 128(R14), K1, Z11
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z12
+	VMOVUPS   64(R14), Z13
+	VMOVUPS.Z 128(R14), K1, Z14
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z15
+	VMOVUPS   64(R14), Z16
+	VMOVUPS.Z 128(R14), K1, Z17
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z18
+	VMOVUPS   64(R14), Z19
+	VMOVUPS.Z 128(R14), K1, Z20
+	ADDQ      R12, R14
+	VMOVUPS   (R14), Z21
+	VMOVUPS   64(R14), Z22
+	VMOVUPS.Z 128(R14), K1, Z23
+	ADDQ      R12, R14
+	JMP       s3r8start
+
+s3r8zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+
+s3r8start:
+	TESTQ CX, CX
+	JZ    s3r8end
+
+s3r8loop:
+	VMOVUPS      (BX), Z24
+	VMOVUPS      64(BX), Z25
+	VMOVUPS.Z    128(BX), K1, Z26
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (SI)(R8*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (SI)(R8*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (SI)(R9*1), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (DI), Z31
+	VFMADD231PS  Z24, Z31, Z12
+	VFMADD231PS  Z25, Z31, Z13
+	VFMADD231PS  Z26, Z31, Z14
+	VBROADCASTSS (DI)(R8*1), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS (DI)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z18
+	VFMADD231PS  Z25, Z28, Z19
+	VFMADD231PS  Z26, Z28, Z20
+	VBROADCASTSS (DI)(R9*1), Z29
+	VFMADD231PS  Z24, Z29, Z21
+	VFMADD231PS  Z25, Z29, Z22
+	VFMADD231PS  Z26, Z29, Z23
+	ADDQ         R10, SI
+	ADDQ         R10, DI
+	DECQ         CX
+	JNZ          s3r8loop
+
+s3r8end:
+	MOVQ    DX, R14
+	VMOVUPS Z0, (R14)
+	VMOVUPS Z1, 64(R14)
+	VMOVUPS Z2, K1, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z3, (R14)
+	VMOVUPS Z4, 64(R14)
+	VMOVUPS Z5, K1, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z6, (R14)
+	VMOVUPS Z7, 64(R14)
+	VMOVUPS Z8, K1, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z9, (R14)
+	VMOVUPS Z10, 64(R14)
+	VMOVUPS Z11, K1, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z12, (R14)
+	VMOVUPS Z13, 64(R14)
+	VMOVUPS Z14, K1, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z15, (R14)
+	VMOVUPS Z16, 64(R14)
+	VMOVUPS Z17, K1, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z18, (R14)
+	VMOVUPS Z19, 64(R14)
+	VMOVUPS Z20, K1, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z21, (R14)
+	VMOVUPS Z22, 64(R14)
+	VMOVUPS Z23, K1, 128(R14)
+	ADDQ    R12, R14
+	SUBQ    $0x08, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
+
+shape5:
+	CMPQ    R13, $0x04
+	JGE     s5r4
+	CMPQ    R13, $0x03
+	JGE     s5r3
+	CMPQ    R13, $0x02
+	JGE     s5r2
+	CMPQ    88(AX), $0x00
+	JEQ     s5r1zero
+	MOVQ    DX, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
+	VMOVUPS 128(R14), Z2
+	VMOVUPS 192(R14), Z3
+	VMOVUPS 256(R14), Z4
+	VMOVUPS 320(R14), Z5
+	VMOVUPS 384(R14), Z6
+	VMOVUPS 448(R14), Z7
+	VMOVUPS 512(R14), Z8
+	VMOVUPS 576(R14), Z9
+	VMOVUPS 640(R14), Z10
+	VMOVUPS 704(R14), Z11
+	ADDQ    R12, R14
+	JMP     s5r1start
+
+s5r1zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+
+s5r1start:
+	TESTQ CX, CX
+	JZ    s5r1end
+
+s5r1loop:
+	VBROADCASTSS (SI), Z12
+	PREFETCHT0   (BX)(R15*1)
+	VFMADD231PS  (BX), Z12, Z0
+	PREFETCHT0   64(BX)(R15*1)
+	VFMADD231PS  64(BX), Z12, Z1
+	PREFETCHT0   128(BX)(R15*1)
+	VFMADD231PS  128(BX), Z12, Z2
+	PREFETCHT0   192(BX)(R15*1)
+	VFMADD231PS  192(BX), Z12, Z3
+	PREFETCHT0   256(BX)(R15*1)
+	VFMADD231PS  256(BX), Z12, Z4
+	PREFETCHT0   320(BX)(R15*1)
+	VFMADD231PS  320(BX), Z12, Z5
+	PREFETCHT0   384(BX)(R15*1)
+	VFMADD231PS  384(BX), Z12, Z6
+	PREFETCHT0   448(BX)(R15*1)
+	VFMADD231PS  448(BX), Z12, Z7
+	PREFETCHT0   512(BX)(R15*1)
+	VFMADD231PS  512(BX), Z12, Z8
+	PREFETCHT0   576(BX)(R15*1)
+	VFMADD231PS  576(BX), Z12, Z9
+	PREFETCHT0   640(BX)(R15*1)
+	VFMADD231PS  640(BX), Z12, Z10
+	PREFETCHT0   704(BX)(R15*1)
+	VFMADD231PS  704(BX), Z12, Z11
+	ADDQ         R11, BX
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s5r1loop
+
+s5r1end:
+	MOVQ    DX, R14
+	VMOVUPS Z0, (R14)
+	VMOVUPS Z1, 64(R14)
+	VMOVUPS Z2, 128(R14)
+	VMOVUPS Z3, 192(R14)
+	VMOVUPS Z4, 256(R14)
+	VMOVUPS Z5, 320(R14)
+	VMOVUPS Z6, 384(R14)
+	VMOVUPS Z7, 448(R14)
+	VMOVUPS Z8, 512(R14)
+	VMOVUPS Z9, 576(R14)
+	VMOVUPS Z10, 640(R14)
+	VMOVUPS Z11, 704(R14)
+	ADDQ    R12, R14
+	SUBQ    $0x01, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
+
+s5r2:
+	CMPQ    88(AX), $0x00
+	JEQ     s5r2zero
+	MOVQ    DX, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
+	VMOVUPS 128(R14), Z2
+	VMOVUPS 192(R14), Z3
+	VMOVUPS 256(R14), Z4
+	VMOVUPS 320(R14), Z5
+	VMOVUPS 384(R14), Z6
+	VMOVUPS 448(R14), Z7
+	VMOVUPS 512(R14), Z8
+	VMOVUPS 576(R14), Z9
+	VMOVUPS 640(R14), Z10
+	VMOVUPS 704(R14), Z11
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z12
+	VMOVUPS 64(R14), Z13
+	VMOVUPS 128(R14), Z14
+	VMOVUPS 192(R14), Z15
+	VMOVUPS 256(R14), Z16
+	VMOVUPS 320(R14), Z17
+	VMOVUPS 384(R14), Z18
+	VMOVUPS 448(R14), Z19
+	VMOVUPS 512(R14), Z20
+	VMOVUPS 576(R14), Z21
+	VMOVUPS 640(R14), Z22
+	VMOVUPS 704(R14), Z23
+	ADDQ    R12, R14
+	JMP     s5r2start
+
+s5r2zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+
+s5r2start:
+	TESTQ CX, CX
+	JZ    s5r2end
+
+s5r2loop:
+	VBROADCASTSS (SI), Z24
+	VBROADCASTSS (SI)(R8*1), Z25
+	PREFETCHT0   (BX)(R15*1)
+	VMOVUPS      (BX), Z26
+	VFMADD231PS  Z26, Z24, Z0
+	VFMADD231PS  Z26, Z25, Z12
+	PREFETCHT0   64(BX)(R15*1)
+	VMOVUPS      64(BX), Z27
+	VFMADD231PS  Z27, Z24, Z1
+	VFMADD231PS  Z27, Z25, Z13
+	PREFETCHT0   128(BX)(R15*1)
+	VMOVUPS      128(BX), Z28
+	VFMADD231PS  Z28, Z24, Z2
+	VFMADD231PS  Z28, Z25, Z14
+	PREFETCHT0   192(BX)(R15*1)
+	VMOVUPS      192(BX), Z29
+	VFMADD231PS  Z29, Z24, Z3
+	VFMADD231PS  Z29, Z25, Z15
+	PREFETCHT0   256(BX)(R15*1)
+	VMOVUPS      256(BX), Z30
+	VFMADD231PS  Z30, Z24, Z4
+	VFMADD231PS  Z30, Z25, Z16
+	PREFETCHT0   320(BX)(R15*1)
+	VMOVUPS      320(BX), Z31
+	VFMADD231PS  Z31, Z24, Z5
+	VFMADD231PS  Z31, Z25, Z17
+	PREFETCHT0   384(BX)(R15*1)
+	VMOVUPS      384(BX), Z26
+	VFMADD231PS  Z26, Z24, Z6
+	VFMADD231PS  Z26, Z25, Z18
+	PREFETCHT0   448(BX)(R15*1)
+	VMOVUPS      448(BX), Z27
+	VFMADD231PS  Z27, Z24, Z7
+	VFMADD231PS  Z27, Z25, Z19
+	PREFETCHT0   512(BX)(R15*1)
+	VMOVUPS      512(BX), Z28
+	VFMADD231PS  Z28, Z24, Z8
+	VFMADD231PS  Z28, Z25, Z20
+	PREFETCHT0   576(BX)(R15*1)
+	VMOVUPS      576(BX), Z29
+	VFMADD231PS  Z29, Z24, Z9
+	VFMADD231PS  Z29, Z25, Z21
+	PREFETCHT0   640(BX)(R15*1)
+	VMOVUPS      640(BX), Z30
+	VFMADD231PS  Z30, Z24, Z10
+	VFMADD231PS  Z30, Z25, Z22
+	PREFETCHT0   704(BX)(R15*1)
+	VMOVUPS      704(BX), Z31
+	VFMADD231PS  Z31, Z24, Z11
+	VFMADD231PS  Z31, Z25, Z23
+	ADDQ         R11, BX
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s5r2loop
+
+s5r2end:
+	MOVQ    DX, R14
+	VMOVUPS Z0, (R14)
+	VMOVUPS Z1, 64(R14)
+	VMOVUPS Z2, 128(R14)
+	VMOVUPS Z3, 192(R14)
+	VMOVUPS Z4, 256(R14)
+	VMOVUPS Z5, 320(R14)
+	VMOVUPS Z6, 384(R14)
+	VMOVUPS Z7, 448(R14)
+	VMOVUPS Z8, 512(R14)
+	VMOVUPS Z9, 576(R14)
+	VMOVUPS Z10, 640(R14)
+	VMOVUPS Z11, 704(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z12, (R14)
+	VMOVUPS Z13, 64(R14)
+	VMOVUPS Z14, 128(R14)
+	VMOVUPS Z15, 192(R14)
+	VMOVUPS Z16, 256(R14)
+	VMOVUPS Z17, 320(R14)
+	VMOVUPS Z18, 384(R14)
+	VMOVUPS Z19, 448(R14)
+	VMOVUPS Z20, 512(R14)
+	VMOVUPS Z21, 576(R14)
+	VMOVUPS Z22, 640(R14)
+	VMOVUPS Z23, 704(R14)
+	ADDQ    R12, R14
+	SUBQ    $0x02, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
+
+s5r3:
+	CMPQ    88(AX), $0x00
+	JEQ     s5r3zero
+	MOVQ    DX, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
+	VMOVUPS 128(R14), Z2
+	VMOVUPS 192(R14), Z3
+	VMOVUPS 256(R14), Z4
+	VMOVUPS 320(R14), Z5
+	VMOVUPS 384(R14), Z6
+	VMOVUPS 448(R14), Z7
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z8
+	VMOVUPS 64(R14), Z9
+	VMOVUPS 128(R14), Z10
+	VMOVUPS 192(R14), Z11
+	VMOVUPS 256(R14), Z12
+	VMOVUPS 320(R14), Z13
+	VMOVUPS 384(R14), Z14
+	VMOVUPS 448(R14), Z15
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z16
+	VMOVUPS 64(R14), Z17
+	VMOVUPS 128(R14), Z18
+	VMOVUPS 192(R14), Z19
+	VMOVUPS 256(R14), Z20
+	VMOVUPS 320(R14), Z21
+	VMOVUPS 384(R14), Z22
+	VMOVUPS 448(R14), Z23
+	ADDQ    R12, R14
+	JMP     s5r3start
+
+s5r3zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+
+s5r3start:
+	TESTQ CX, CX
+	JZ    s5r3end
+
+s5r3loop:
+	VBROADCASTSS (SI), Z24
+	VBROADCASTSS (SI)(R8*1), Z25
+	VBROADCASTSS (SI)(R8*2), Z26
+	PREFETCHT0   (BX)(R15*1)
+	VMOVUPS      (BX), Z27
+	VFMADD231PS  Z27, Z24, Z0
+	VFMADD231PS  Z27, Z25, Z8
+	VFMADD231PS  Z27, Z26, Z16
+	PREFETCHT0   64(BX)(R15*1)
+	VMOVUPS      64(BX), Z28
+	VFMADD231PS  Z28, Z24, Z1
+	VFMADD231PS  Z28, Z25, Z9
+	VFMADD231PS  Z28, Z26, Z17
+	PREFETCHT0   128(BX)(R15*1)
+	VMOVUPS      128(BX), Z29
+	VFMADD231PS  Z29, Z24, Z2
+	VFMADD231PS  Z29, Z25, Z10
+	VFMADD231PS  Z29, Z26, Z18
+	PREFETCHT0   192(BX)(R15*1)
+	VMOVUPS      192(BX), Z30
+	VFMADD231PS  Z30, Z24, Z3
+	VFMADD231PS  Z30, Z25, Z11
+	VFMADD231PS  Z30, Z26, Z19
+	PREFETCHT0   256(BX)(R15*1)
+	VMOVUPS      256(BX), Z31
+	VFMADD231PS  Z31, Z24, Z4
+	VFMADD231PS  Z31, Z25, Z12
+	VFMADD231PS  Z31, Z26, Z20
+	PREFETCHT0   320(BX)(R15*1)
+	VMOVUPS      320(BX), Z27
+	VFMADD231PS  Z27, Z24, Z5
+	VFMADD231PS  Z27, Z25, Z13
+	VFMADD231PS  Z27, Z26, Z21
+	PREFETCHT0   384(BX)(R15*1)
+	VMOVUPS      384(BX), Z28
+	VFMADD231PS  Z28, Z24, Z6
+	VFMADD231PS  Z28, Z25, Z14
+	VFMADD231PS  Z28, Z26, Z22
+	PREFETCHT0   448(BX)(R15*1)
+	VMOVUPS      448(BX), Z29
+	VFMADD231PS  Z29, Z24, Z7
+	VFMADD231PS  Z29, Z25, Z15
+	VFMADD231PS  Z29, Z26, Z23
+	ADDQ         R11, BX
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s5r3loop
+
+s5r3end:
+	MOVQ    DX, R14
+	VMOVUPS Z0, (R14)
+	VMOVUPS Z1, 64(R14)
+	VMOVUPS Z2, 128(R14)
+	VMOVUPS Z3, 192(R14)
+	VMOVUPS Z4, 256(R14)
+	VMOVUPS Z5, 320(R14)
+	VMOVUPS Z6, 384(R14)
+	VMOVUPS Z7, 448(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z8, (R14)
+	VMOVUPS Z9, 64(R14)
+	VMOVUPS Z10, 128(R14)
+	VMOVUPS Z11, 192(R14)
+	VMOVUPS Z12, 256(R14)
+	VMOVUPS Z13, 320(R14)
+	VMOVUPS Z14, 384(R14)
+	VMOVUPS Z15, 448(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z16, (R14)
+	VMOVUPS Z17, 64(R14)
+	VMOVUPS Z18, 128(R14)
+	VMOVUPS Z19, 192(R14)
+	VMOVUPS Z20, 256(R14)
+	VMOVUPS Z21, 320(R14)
+	VMOVUPS Z22, 384(R14)
+	VMOVUPS Z23, 448(R14)
+	ADDQ    R12, R14
+	SUBQ    $0x03, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
+
+s5r4:
+	CMPQ    88(AX), $0x00
+	JEQ     s5r4zero
+	MOVQ    DX, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
+	VMOVUPS 128(R14), Z2
+	VMOVUPS 192(R14), Z3
+	VMOVUPS 256(R14), Z4
+	VMOVUPS 320(R14), Z5
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z6
+	VMOVUPS 64(R14), Z7
+	VMOVUPS 128(R14), Z8
+	VMOVUPS 192(R14), Z9
+	VMOVUPS 256(R14), Z10
+	VMOVUPS 320(R14), Z11
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z12
+	VMOVUPS 64(R14), Z13
+	VMOVUPS 128(R14), Z14
+	VMOVUPS 192(R14), Z15
+	VMOVUPS 256(R14), Z16
+	VMOVUPS 320(R14), Z17
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z18
+	VMOVUPS 64(R14), Z19
+	VMOVUPS 128(R14), Z20
+	VMOVUPS 192(R14), Z21
+	VMOVUPS 256(R14), Z22
+	VMOVUPS 320(R14), Z23
+	ADDQ    R12, R14
+	JMP     s5r4start
+
+s5r4zero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+
+s5r4start:
+	TESTQ CX, CX
+	JZ    s5r4end
+
+s5r4loop:
+	VBROADCASTSS (SI), Z24
+	VBROADCASTSS (SI)(R8*1), Z25
+	VBROADCASTSS (SI)(R8*2), Z26
+	VBROADCASTSS (SI)(R9*1), Z27
+	PREFETCHT0   (BX)(R15*1)
+	VMOVUPS      (BX), Z28
+	VFMADD231PS  Z28, Z24, Z0
+	VFMADD231PS  Z28, Z25, Z6
+	VFMADD231PS  Z28, Z26, Z12
+	VFMADD231PS  Z28, Z27, Z18
+	PREFETCHT0   64(BX)(R15*1)
+	VMOVUPS      64(BX), Z29
+	VFMADD231PS  Z29, Z24, Z1
+	VFMADD231PS  Z29, Z25, Z7
+	VFMADD231PS  Z29, Z26, Z13
+	VFMADD231PS  Z29, Z27, Z19
+	PREFETCHT0   128(BX)(R15*1)
+	VMOVUPS      128(BX), Z30
+	VFMADD231PS  Z30, Z24, Z2
+	VFMADD231PS  Z30, Z25, Z8
+	VFMADD231PS  Z30, Z26, Z14
+	VFMADD231PS  Z30, Z27, Z20
+	PREFETCHT0   192(BX)(R15*1)
+	VMOVUPS      192(BX), Z31
+	VFMADD231PS  Z31, Z24, Z3
+	VFMADD231PS  Z31, Z25, Z9
+	VFMADD231PS  Z31, Z26, Z15
+	VFMADD231PS  Z31, Z27, Z21
+	PREFETCHT0   256(BX)(R15*1)
+	VMOVUPS      256(BX), Z28
+	VFMADD231PS  Z28, Z24, Z4
+	VFMADD231PS  Z28, Z25, Z10
+	VFMADD231PS  Z28, Z26, Z16
+	VFMADD231PS  Z28, Z27, Z22
+	PREFETCHT0   320(BX)(R15*1)
+	VMOVUPS      320(BX), Z29
+	VFMADD231PS  Z29, Z24, Z5
+	VFMADD231PS  Z29, Z25, Z11
+	VFMADD231PS  Z29, Z26, Z17
+	VFMADD231PS  Z29, Z27, Z23
+	ADDQ         R11, BX
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s5r4loop
+
+s5r4end:
+	MOVQ    DX, R14
+	VMOVUPS Z0, (R14)
+	VMOVUPS Z1, 64(R14)
+	VMOVUPS Z2, 128(R14)
+	VMOVUPS Z3, 192(R14)
+	VMOVUPS Z4, 256(R14)
+	VMOVUPS Z5, 320(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z6, (R14)
+	VMOVUPS Z7, 64(R14)
+	VMOVUPS Z8, 128(R14)
+	VMOVUPS Z9, 192(R14)
+	VMOVUPS Z10, 256(R14)
+	VMOVUPS Z11, 320(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z12, (R14)
+	VMOVUPS Z13, 64(R14)
+	VMOVUPS Z14, 128(R14)
+	VMOVUPS Z15, 192(R14)
+	VMOVUPS Z16, 256(R14)
+	VMOVUPS Z17, 320(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z18, (R14)
+	VMOVUPS Z19, 64(R14)
+	VMOVUPS Z20, 128(R14)
+	VMOVUPS Z21, 192(R14)
+	VMOVUPS Z22, 256(R14)
+	VMOVUPS Z23, 320(R14)
+	ADDQ    R12, R14
+	SUBQ    $0x04, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
+
+full:
+	CMPQ    88(AX), $0x00
+	JEQ     fullzero
+	MOVQ    DX, R14
+	VMOVUPS (R14), Z0
+	VMOVUPS 64(R14), Z1
+	VMOVUPS 128(R14), Z2
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z3
+	VMOVUPS 64(R14), Z4
+	VMOVUPS 128(R14), Z5
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z6
+	VMOVUPS 64(R14), Z7
+	VMOVUPS 128(R14), Z8
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z9
+	VMOVUPS 64(R14), Z10
+	VMOVUPS 128(R14), Z11
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z12
+	VMOVUPS 64(R14), Z13
+	VMOVUPS 128(R14), Z14
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z15
+	VMOVUPS 64(R14), Z16
+	VMOVUPS 128(R14), Z17
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z18
+	VMOVUPS 64(R14), Z19
+	VMOVUPS 128(R14), Z20
+	ADDQ    R12, R14
+	VMOVUPS (R14), Z21
+	VMOVUPS 64(R14), Z22
+	VMOVUPS 128(R14), Z23
+	ADDQ    R12, R14
+	JMP     fullstart
+
+fullzero:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+
+fullstart:
+	LEAQ       (DX)(R12*8), R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R12, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R12, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R12, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R12, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R12, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R12, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R12, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	PREFETCHT0 128(R14)
+	ADDQ       R12, R14
+	TESTQ      CX, CX
+	JZ         fullend
+
+fullloop:
+	VMOVUPS      (BX), Z24
+	VMOVUPS      64(BX), Z25
+	VMOVUPS      128(BX), Z26
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Z27
+	VFMADD231PS  Z24, Z27, Z0
+	VFMADD231PS  Z25, Z27, Z1
+	VFMADD231PS  Z26, Z27, Z2
+	VBROADCASTSS (SI)(R8*1), Z28
+	VFMADD231PS  Z24, Z28, Z3
+	VFMADD231PS  Z25, Z28, Z4
+	VFMADD231PS  Z26, Z28, Z5
+	VBROADCASTSS (SI)(R8*2), Z29
+	VFMADD231PS  Z24, Z29, Z6
+	VFMADD231PS  Z25, Z29, Z7
+	VFMADD231PS  Z26, Z29, Z8
+	VBROADCASTSS (SI)(R9*1), Z30
+	VFMADD231PS  Z24, Z30, Z9
+	VFMADD231PS  Z25, Z30, Z10
+	VFMADD231PS  Z26, Z30, Z11
+	VBROADCASTSS (DI), Z31
+	VFMADD231PS  Z24, Z31, Z12
+	VFMADD231PS  Z25, Z31, Z13
+	VFMADD231PS  Z26, Z31, Z14
+	VBROADCASTSS (DI)(R8*1), Z27
+	VFMADD231PS  Z24, Z27, Z15
+	VFMADD231PS  Z25, Z27, Z16
+	VFMADD231PS  Z26, Z27, Z17
+	VBROADCASTSS (DI)(R8*2), Z28
+	VFMADD231PS  Z24, Z28, Z18
+	VFMADD231PS  Z25, Z28, Z19
+	VFMADD231PS  Z26, Z28, Z20
+	VBROADCASTSS (DI)(R9*1), Z29
+	VFMADD231PS  Z24, Z29, Z21
+	VFMADD231PS  Z25, Z29, Z22
+	VFMADD231PS  Z26, Z29, Z23
+	ADDQ         R10, SI
+	ADDQ         R10, DI
+	DECQ         CX
+	JNZ          fullloop
+
+fullend:
+	MOVQ    DX, R14
+	VMOVUPS Z0, (R14)
+	VMOVUPS Z1, 64(R14)
+	VMOVUPS Z2, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z3, (R14)
+	VMOVUPS Z4, 64(R14)
+	VMOVUPS Z5, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z6, (R14)
+	VMOVUPS Z7, 64(R14)
+	VMOVUPS Z8, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z9, (R14)
+	VMOVUPS Z10, 64(R14)
+	VMOVUPS Z11, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z12, (R14)
+	VMOVUPS Z13, 64(R14)
+	VMOVUPS Z14, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z15, (R14)
+	VMOVUPS Z16, 64(R14)
+	VMOVUPS Z17, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z18, (R14)
+	VMOVUPS Z19, 64(R14)
+	VMOVUPS Z20, 128(R14)
+	ADDQ    R12, R14
+	VMOVUPS Z21, (R14)
+	VMOVUPS Z22, 64(R14)
+	VMOVUPS Z23, 128(R14)
+	ADDQ    R12, R14
+	SUBQ    $0x08, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func packAVX512(k int, src *float32, lds int, dst *float32)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·packAVX512(SB), NOSPLIT, $0-32
+	MOVQ k+0(FP), CX
+	MOVQ src+8(FP), SI
+	MOVQ lds+16(FP), R8
+	MOVQ dst+24(FP), DI
+	MOVQ R8, R9
+	SHLQ $0x04, R9
+
 loop:
-	VFMADD231PS Z0, Z1, Z2
-	VFMADD231PS Z0, Z1, Z3
-	VFMADD231PS Z0, Z1, Z4
-	VFMADD231PS Z0, Z1, Z5
-	VFMADD231PS Z0, Z1, Z6
-	VFMADD231PS Z0, Z1, Z7
-	VFMADD231PS Z0, Z1, Z8
-	VFMADD231PS Z0, Z1, Z9
-	VFMADD231PS Z0, Z1, Z10
-	VFMADD231PS Z0, Z1, Z11
-	VFMADD231PS Z0, Z1, Z12
-	VFMADD231PS Z0, Z1, Z13
-	DECQ        AX
+	PREFETCHT0 (SI)(R9*1)
+	PREFETCHT0 64(SI)(R9*1)
+	PREFETCHT0 128(SI)(R9*1)
+	VMOVUPS    (SI), Z0
+	VMOVUPS    64(SI), Z1
+	VMOVUPS    128(SI), Z2
+	VMOVUPS    Z0, (DI)
+	VMOVUPS    Z1, 64(DI)
+	VMOVUPS    Z2, 128(DI)
+	ADDQ       R8, SI
+	ADDQ       $0x000000c0, DI
+	DECQ       CX
+	JNZ        loop
+	VZEROUPPER
+	RET
+
+// func transposeAVX512(blocks int, src *float32, lds int, dst *float32, ldd int)
+// Requires: AVX, AVX512F
+TEXT ·transposeAVX512(SB), NOSPLIT, $0-40
+	MOVQ blocks+0(FP), CX
+	MOVQ src+8(FP), SI
+	MOVQ lds+16(FP), R8
+	MOVQ dst+24(FP), DI
+	MOVQ ldd+32(FP), R12
+	LEAQ (R8)(R8*2), R9
+	LEAQ (SI)(R8*4), BX
+	LEAQ (BX)(R8*4), R10
+	LEAQ (R10)(R8*4), R11
+
+loop:
+	VMOVUPS      (SI), X0
+	VINSERTF32X4 $0x01, (BX), Z0, Z0
+	VINSERTF32X4 $0x02, (R10), Z0, Z0
+	VINSERTF32X4 $0x03, (R11), Z0, Z0
+	VMOVUPS      (SI)(R8*1), X1
+	VINSERTF32X4 $0x01, (BX)(R8*1), Z1, Z1
+	VINSERTF32X4 $0x02, (R10)(R8*1), Z1, Z1
+	VINSERTF32X4 $0x03, (R11)(R8*1), Z1, Z1
+	VMOVUPS      (SI)(R8*2), X2
+	VINSERTF32X4 $0x01, (BX)(R8*2), Z2, Z2
+	VINSERTF32X4 $0x02, (R10)(R8*2), Z2, Z2
+	VINSERTF32X4 $0x03, (R11)(R8*2), Z2, Z2
+	VMOVUPS      (SI)(R9*1), X3
+	VINSERTF32X4 $0x01, (BX)(R9*1), Z3, Z3
+	VINSERTF32X4 $0x02, (R10)(R9*1), Z3, Z3
+	VINSERTF32X4 $0x03, (R11)(R9*1), Z3, Z3
+	VUNPCKLPS    Z1, Z0, Z4
+	VUNPCKHPS    Z1, Z0, Z5
+	VUNPCKLPS    Z3, Z2, Z6
+	VUNPCKHPS    Z3, Z2, Z7
+	VUNPCKLPD    Z6, Z4, Z0
+	VUNPCKHPD    Z6, Z4, Z1
+	VUNPCKLPD    Z7, Z5, Z2
+	VUNPCKHPD    Z7, Z5, Z3
+	VMOVUPS      Z0, (DI)
+	ADDQ         R12, DI
+	VMOVUPS      Z1, (DI)
+	ADDQ         R12, DI
+	VMOVUPS      Z2, (DI)
+	ADDQ         R12, DI
+	VMOVUPS      Z3, (DI)
+	ADDQ         R12, DI
+	VMOVUPS      16(SI), X8
+	VINSERTF32X4 $0x01, 16(BX), Z8, Z8
+	VINSERTF32X4 $0x02, 16(R10), Z8, Z8
+	VINSERTF32X4 $0x03, 16(R11), Z8, Z8
+	VMOVUPS      16(SI)(R8*1), X9
+	VINSERTF32X4 $0x01, 16(BX)(R8*1), Z9, Z9
+	VINSERTF32X4 $0x02, 16(R10)(R8*1), Z9, Z9
+	VINSERTF32X4 $0x03, 16(R11)(R8*1), Z9, Z9
+	VMOVUPS      16(SI)(R8*2), X10
+	VINSERTF32X4 $0x01, 16(BX)(R8*2), Z10, Z10
+	VINSERTF32X4 $0x02, 16(R10)(R8*2), Z10, Z10
+	VINSERTF32X4 $0x03, 16(R11)(R8*2), Z10, Z10
+	VMOVUPS      16(SI)(R9*1), X11
+	VINSERTF32X4 $0x01, 16(BX)(R9*1), Z11, Z11
+	VINSERTF32X4 $0x02, 16(R10)(R9*1), Z11, Z11
+	VINSERTF32X4 $0x03, 16(R11)(R9*1), Z11, Z11
+	VUNPCKLPS    Z9, Z8, Z12
+	VUNPCKHPS    Z9, Z8, Z13
+	VUNPCKLPS    Z11, Z10, Z14
+	VUNPCKHPS    Z11, Z10, Z15
+	VUNPCKLPD    Z14, Z12, Z8
+	VUNPCKHPD    Z14, Z12, Z9
+	VUNPCKLPD    Z15, Z13, Z10
+	VUNPCKHPD    Z15, Z13, Z11
+	VMOVUPS      Z8, (DI)
+	ADDQ         R12, DI
+	VMOVUPS      Z9, (DI)
+	ADDQ         R12, DI
+	VMOVUPS      Z10, (DI)
+	ADDQ         R12, DI
+	VMOVUPS      Z11, (DI)
+	ADDQ         R12, DI
+	VMOVUPS      32(SI), X0
+	VINSERTF32X4 $0x01, 32(BX), Z0, Z0
+	VINSERTF32X4 $0x02, 32(R10), Z0, Z0
+	VINSERTF32X4 $0x03, 32(R11), Z0, Z0
+	VMOVUPS      32(SI)(R8*1), X1
+	VINSERTF32X4 $0x01, 32(BX)(R8*1), Z1, Z1
+	VINSERTF32X4 $0x02, 32(R10)(R8*1), Z1, Z1
+	VINSERTF32X4 $0x03, 32(R11)(R8*1), Z1, Z1
+	VMOVUPS      32(SI)(R8*2), X2
+	VINSERTF32X4 $0x01, 32(BX)(R8*2), Z2, Z2
+	VINSERTF32X4 $0x02, 32(R10)(R8*2), Z2, Z2
+	VINSERTF32X4 $0x03, 32(R11)(R8*2), Z2, Z2
+	VMOVUPS      32(SI)(R9*1), X3
+	VINSERTF32X4 $0x01, 32(BX)(R9*1), Z3, Z3
+	VINSERTF32X4 $0x02, 32(R10)(R9*1), Z3, Z3
+	VINSERTF32X4 $0x03, 32(R11)(R9*1), Z3, Z3
+	VUNPCKLPS    Z1, Z0, Z4
+	VUNPCKHPS    Z1, Z0, Z5
+	VUNPCKLPS    Z3, Z2, Z6
+	VUNPCKHPS    Z3, Z2, Z7
+	VUNPCKLPD    Z6, Z4, Z0
+	VUNPCKHPD    Z6, Z4, Z1
+	VUNPCKLPD    Z7, Z5, Z2
+	VUNPCKHPD    Z7, Z5, Z3
+	VMOVUPS      Z0, (DI)
+	ADDQ         R12, DI
+	VMOVUPS      Z1, (DI)
+	ADDQ         R12, DI
+	VMOVUPS      Z2, (DI)
+	ADDQ         R12, DI
+	VMOVUPS      Z3, (DI)
+	ADDQ         R12, DI
+	VMOVUPS      48(SI), X8
+	VINSERTF32X4 $0x01, 48(BX), Z8, Z8
+	VINSERTF32X4 $0x02, 48(R10), Z8, Z8
+	VINSERTF32X4 $0x03, 48(R11), Z8, Z8
+	VMOVUPS      48(SI)(R8*1), X9
+	VINSERTF32X4 $0x01, 48(BX)(R8*1), Z9, Z9
+	VINSERTF32X4 $0x02, 48(R10)(R8*1), Z9, Z9
+	VINSERTF32X4 $0x03, 48(R11)(R8*1), Z9, Z9
+	VMOVUPS      48(SI)(R8*2), X10
+	VINSERTF32X4 $0x01, 48(BX)(R8*2), Z10, Z10
+	VINSERTF32X4 $0x02, 48(R10)(R8*2), Z10, Z10
+	VINSERTF32X4 $0x03, 48(R11)(R8*2), Z10, Z10
+	VMOVUPS      48(SI)(R9*1), X11
+	VINSERTF32X4 $0x01, 48(BX)(R9*1), Z11, Z11
+	VINSERTF32X4 $0x02, 48(R10)(R9*1), Z11, Z11
+	VINSERTF32X4 $0x03, 48(R11)(R9*1), Z11, Z11
+	VUNPCKLPS    Z9, Z8, Z12
+	VUNPCKHPS    Z9, Z8, Z13
+	VUNPCKLPS    Z11, Z10, Z14
+	VUNPCKHPS    Z11, Z10, Z15
+	VUNPCKLPD    Z14, Z12, Z8
+	VUNPCKHPD    Z14, Z12, Z9
+	VUNPCKLPD    Z15, Z13, Z10
+	VUNPCKHPD    Z15, Z13, Z11
+	VMOVUPS      Z8, (DI)
+	ADDQ         R12, DI
+	VMOVUPS      Z9, (DI)
+	ADDQ         R12, DI
+	VMOVUPS      Z10, (DI)
+	ADDQ         R12, DI
+	VMOVUPS      Z11, (DI)
+	ADDQ         R12, DI
+	ADDQ         $0x40, SI
+	ADDQ         $0x40, BX
+	ADDQ         $0x40, R10
+	ADDQ         $0x40, R11
+	DECQ         CX
+	JNZ          loop
+	VZEROUPPER
+	RET
+
+// func peakAVX512(rounds int)
+// Requires: AVX, AVX512F
+TEXT ·peakAVX512(SB), NOSPLIT, $0-8
+	MOVQ   rounds+0(FP), CX
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+
+loop:
+	VFMADD231PS Z0, Z0, Z1
+	VFMADD231PS Z0, Z0, Z2
+	VFMADD231PS Z0, Z0, Z3
+	VFMADD231PS Z0, Z0, Z4
+	VFMADD231PS Z0, Z0, Z5
+	VFMADD231PS Z0, Z0, Z6
+	VFMADD231PS Z0, Z0, Z7
+	VFMADD231PS Z0, Z0, Z8
+	VFMADD231PS Z0, Z0, Z9
+	VFMADD231PS Z0, Z0, Z10
+	VFMADD231PS Z0, Z0, Z11
+	VFMADD231PS Z0, Z0, Z12
+	DECQ        CX
 	JNZ         loop
 	VZEROUPPER
 	RET
 
-// func peakAVX2(n int)
+// func tileAVX2(t *byte)
+// Requires: AVX, FMA3, MMX+
+TEXT ·tileAVX2(SB), NOSPLIT, $0-8
+	MOVQ t+0(FP), AX
+	MOVQ 16(AX), DX
+	MOVQ 24(AX), R8
+	MOVQ 32(AX), R10
+	MOVQ 48(AX), R11
+	MOVQ 56(AX), R12
+	MOVQ 64(AX), R13
+	LEAQ (R8)(R8*2), R9
+	MOVQ R11, R15
+	SHLQ $0x03, R15
+
+next:
+	MOVQ       (AX), SI
+	MOVQ       8(AX), BX
+	MOVQ       72(AX), CX
+	LEAQ       (SI)(R8*4), DI
+	MOVQ       80(AX), R14
+	CMPQ       R14, $0x04
+	JEQ        shape4
+	CMPQ       R14, $0x05
+	JEQ        shape5
+	CMPQ       R14, $0x03
+	JEQ        shape3
+	CMPQ       R14, $0x02
+	JEQ        shape2
+	CMPQ       R13, $0x04
+	JGE        s1r4
+	CMPQ       R13, $0x03
+	JGE        s1r3
+	CMPQ       R13, $0x02
+	JGE        s1r2
+	CMPQ       88(AX), $0x00
+	JEQ        s1r1zero
+	MOVQ       DX, R14
+	VMOVUPS    104(AX), Y1
+	VMASKMOVPS (R14), Y1, Y0
+	ADDQ       R12, R14
+	JMP        s1r1start
+
+s1r1zero:
+	VXORPS Y0, Y0, Y0
+
+s1r1start:
+	TESTQ CX, CX
+	JZ    s1r1end
+
+s1r1loop:
+	VMOVUPS      104(AX), Y2
+	VMASKMOVPS   (BX), Y2, Y1
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Y2
+	VFMADD231PS  Y1, Y2, Y0
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s1r1loop
+
+s1r1end:
+	MOVQ       DX, R14
+	VMOVUPS    104(AX), Y1
+	VMASKMOVPS Y0, Y1, (R14)
+	ADDQ       R12, R14
+	SUBQ       $0x01, R13
+	JLE        done
+	MOVQ       R14, DX
+	MOVQ       40(AX), R14
+	ADDQ       R14, (AX)
+	JMP        next
+
+s1r2:
+	CMPQ       88(AX), $0x00
+	JEQ        s1r2zero
+	MOVQ       DX, R14
+	VMOVUPS    104(AX), Y2
+	VMASKMOVPS (R14), Y2, Y0
+	ADDQ       R12, R14
+	VMOVUPS    104(AX), Y2
+	VMASKMOVPS (R14), Y2, Y1
+	ADDQ       R12, R14
+	JMP        s1r2start
+
+s1r2zero:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+
+s1r2start:
+	TESTQ CX, CX
+	JZ    s1r2end
+
+s1r2loop:
+	VMOVUPS      104(AX), Y3
+	VMASKMOVPS   (BX), Y3, Y2
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Y3
+	VFMADD231PS  Y2, Y3, Y0
+	VBROADCASTSS (SI)(R8*1), Y4
+	VFMADD231PS  Y2, Y4, Y1
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s1r2loop
+
+s1r2end:
+	MOVQ       DX, R14
+	VMOVUPS    104(AX), Y2
+	VMASKMOVPS Y0, Y2, (R14)
+	ADDQ       R12, R14
+	VMOVUPS    104(AX), Y2
+	VMASKMOVPS Y1, Y2, (R14)
+	ADDQ       R12, R14
+	SUBQ       $0x02, R13
+	JLE        done
+	MOVQ       R14, DX
+	MOVQ       40(AX), R14
+	ADDQ       R14, (AX)
+	JMP        next
+
+s1r3:
+	CMPQ       88(AX), $0x00
+	JEQ        s1r3zero
+	MOVQ       DX, R14
+	VMOVUPS    104(AX), Y3
+	VMASKMOVPS (R14), Y3, Y0
+	ADDQ       R12, R14
+	VMOVUPS    104(AX), Y3
+	VMASKMOVPS (R14), Y3, Y1
+	ADDQ       R12, R14
+	VMOVUPS    104(AX), Y3
+	VMASKMOVPS (R14), Y3, Y2
+	ADDQ       R12, R14
+	JMP        s1r3start
+
+s1r3zero:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+
+s1r3start:
+	TESTQ CX, CX
+	JZ    s1r3end
+
+s1r3loop:
+	VMOVUPS      104(AX), Y4
+	VMASKMOVPS   (BX), Y4, Y3
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Y4
+	VFMADD231PS  Y3, Y4, Y0
+	VBROADCASTSS (SI)(R8*1), Y5
+	VFMADD231PS  Y3, Y5, Y1
+	VBROADCASTSS (SI)(R8*2), Y6
+	VFMADD231PS  Y3, Y6, Y2
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s1r3loop
+
+s1r3end:
+	MOVQ       DX, R14
+	VMOVUPS    104(AX), Y3
+	VMASKMOVPS Y0, Y3, (R14)
+	ADDQ       R12, R14
+	VMOVUPS    104(AX), Y3
+	VMASKMOVPS Y1, Y3, (R14)
+	ADDQ       R12, R14
+	VMOVUPS    104(AX), Y3
+	VMASKMOVPS Y2, Y3, (R14)
+	ADDQ       R12, R14
+	SUBQ       $0x03, R13
+	JLE        done
+	MOVQ       R14, DX
+	MOVQ       40(AX), R14
+	ADDQ       R14, (AX)
+	JMP        next
+
+s1r4:
+	CMPQ       88(AX), $0x00
+	JEQ        s1r4zero
+	MOVQ       DX, R14
+	VMOVUPS    104(AX), Y4
+	VMASKMOVPS (R14), Y4, Y0
+	ADDQ       R12, R14
+	VMOVUPS    104(AX), Y4
+	VMASKMOVPS (R14), Y4, Y1
+	ADDQ       R12, R14
+	VMOVUPS    104(AX), Y4
+	VMASKMOVPS (R14), Y4, Y2
+	ADDQ       R12, R14
+	VMOVUPS    104(AX), Y4
+	VMASKMOVPS (R14), Y4, Y3
+	ADDQ       R12, R14
+	JMP        s1r4start
+
+s1r4zero:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+s1r4start:
+	TESTQ CX, CX
+	JZ    s1r4end
+
+s1r4loop:
+	VMOVUPS      104(AX), Y5
+	VMASKMOVPS   (BX), Y5, Y4
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Y5
+	VFMADD231PS  Y4, Y5, Y0
+	VBROADCASTSS (SI)(R8*1), Y6
+	VFMADD231PS  Y4, Y6, Y1
+	VBROADCASTSS (SI)(R8*2), Y7
+	VFMADD231PS  Y4, Y7, Y2
+	VBROADCASTSS (SI)(R9*1), Y8
+	VFMADD231PS  Y4, Y8, Y3
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s1r4loop
+
+s1r4end:
+	MOVQ       DX, R14
+	VMOVUPS    104(AX), Y4
+	VMASKMOVPS Y0, Y4, (R14)
+	ADDQ       R12, R14
+	VMOVUPS    104(AX), Y4
+	VMASKMOVPS Y1, Y4, (R14)
+	ADDQ       R12, R14
+	VMOVUPS    104(AX), Y4
+	VMASKMOVPS Y2, Y4, (R14)
+	ADDQ       R12, R14
+	VMOVUPS    104(AX), Y4
+	VMASKMOVPS Y3, Y4, (R14)
+	ADDQ       R12, R14
+	SUBQ       $0x04, R13
+	JLE        done
+	MOVQ       R14, DX
+	MOVQ       40(AX), R14
+	ADDQ       R14, (AX)
+	JMP        next
+
+shape2:
+	CMPQ       R13, $0x04
+	JGE        s2r4
+	CMPQ       R13, $0x03
+	JGE        s2r3
+	CMPQ       R13, $0x02
+	JGE        s2r2
+	CMPQ       88(AX), $0x00
+	JEQ        s2r1zero
+	MOVQ       DX, R14
+	VMOVUPS    (R14), Y0
+	VMOVUPS    104(AX), Y2
+	VMASKMOVPS 32(R14), Y2, Y1
+	ADDQ       R12, R14
+	JMP        s2r1start
+
+s2r1zero:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+
+s2r1start:
+	TESTQ CX, CX
+	JZ    s2r1end
+
+s2r1loop:
+	VMOVUPS      (BX), Y2
+	VMOVUPS      104(AX), Y4
+	VMASKMOVPS   32(BX), Y4, Y3
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s2r1loop
+
+s2r1end:
+	MOVQ       DX, R14
+	VMOVUPS    Y0, (R14)
+	VMOVUPS    104(AX), Y2
+	VMASKMOVPS Y1, Y2, 32(R14)
+	ADDQ       R12, R14
+	SUBQ       $0x01, R13
+	JLE        done
+	MOVQ       R14, DX
+	MOVQ       40(AX), R14
+	ADDQ       R14, (AX)
+	JMP        next
+
+s2r2:
+	CMPQ       88(AX), $0x00
+	JEQ        s2r2zero
+	MOVQ       DX, R14
+	VMOVUPS    (R14), Y0
+	VMOVUPS    104(AX), Y4
+	VMASKMOVPS 32(R14), Y4, Y1
+	ADDQ       R12, R14
+	VMOVUPS    (R14), Y2
+	VMOVUPS    104(AX), Y4
+	VMASKMOVPS 32(R14), Y4, Y3
+	ADDQ       R12, R14
+	JMP        s2r2start
+
+s2r2zero:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+
+s2r2start:
+	TESTQ CX, CX
+	JZ    s2r2end
+
+s2r2loop:
+	VMOVUPS      (BX), Y4
+	VMOVUPS      104(AX), Y6
+	VMASKMOVPS   32(BX), Y6, Y5
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS (SI)(R8*1), Y7
+	VFMADD231PS  Y4, Y7, Y2
+	VFMADD231PS  Y5, Y7, Y3
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s2r2loop
+
+s2r2end:
+	MOVQ       DX, R14
+	VMOVUPS    Y0, (R14)
+	VMOVUPS    104(AX), Y4
+	VMASKMOVPS Y1, Y4, 32(R14)
+	ADDQ       R12, R14
+	VMOVUPS    Y2, (R14)
+	VMOVUPS    104(AX), Y4
+	VMASKMOVPS Y3, Y4, 32(R14)
+	ADDQ       R12, R14
+	SUBQ       $0x02, R13
+	JLE        done
+	MOVQ       R14, DX
+	MOVQ       40(AX), R14
+	ADDQ       R14, (AX)
+	JMP        next
+
+s2r3:
+	CMPQ       88(AX), $0x00
+	JEQ        s2r3zero
+	MOVQ       DX, R14
+	VMOVUPS    (R14), Y0
+	VMOVUPS    104(AX), Y6
+	VMASKMOVPS 32(R14), Y6, Y1
+	ADDQ       R12, R14
+	VMOVUPS    (R14), Y2
+	VMOVUPS    104(AX), Y6
+	VMASKMOVPS 32(R14), Y6, Y3
+	ADDQ       R12, R14
+	VMOVUPS    (R14), Y4
+	VMOVUPS    104(AX), Y6
+	VMASKMOVPS 32(R14), Y6, Y5
+	ADDQ       R12, R14
+	JMP        s2r3start
+
+s2r3zero:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+
+s2r3start:
+	TESTQ CX, CX
+	JZ    s2r3end
+
+s2r3loop:
+	VMOVUPS      (BX), Y6
+	VMOVUPS      104(AX), Y8
+	VMASKMOVPS   32(BX), Y8, Y7
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS (SI)(R8*1), Y9
+	VFMADD231PS  Y6, Y9, Y2
+	VFMADD231PS  Y7, Y9, Y3
+	VBROADCASTSS (SI)(R8*2), Y10
+	VFMADD231PS  Y6, Y10, Y4
+	VFMADD231PS  Y7, Y10, Y5
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s2r3loop
+
+s2r3end:
+	MOVQ       DX, R14
+	VMOVUPS    Y0, (R14)
+	VMOVUPS    104(AX), Y6
+	VMASKMOVPS Y1, Y6, 32(R14)
+	ADDQ       R12, R14
+	VMOVUPS    Y2, (R14)
+	VMOVUPS    104(AX), Y6
+	VMASKMOVPS Y3, Y6, 32(R14)
+	ADDQ       R12, R14
+	VMOVUPS    Y4, (R14)
+	VMOVUPS    104(AX), Y6
+	VMASKMOVPS Y5, Y6, 32(R14)
+	ADDQ       R12, R14
+	SUBQ       $0x03, R13
+	JLE        done
+	MOVQ       R14, DX
+	MOVQ       40(AX), R14
+	ADDQ       R14, (AX)
+	JMP        next
+
+s2r4:
+	CMPQ       88(AX), $0x00
+	JEQ        s2r4zero
+	MOVQ       DX, R14
+	VMOVUPS    (R14), Y0
+	VMOVUPS    104(AX), Y8
+	VMASKMOVPS 32(R14), Y8, Y1
+	ADDQ       R12, R14
+	VMOVUPS    (R14), Y2
+	VMOVUPS    104(AX), Y8
+	VMASKMOVPS 32(R14), Y8, Y3
+	ADDQ       R12, R14
+	VMOVUPS    (R14), Y4
+	VMOVUPS    104(AX), Y8
+	VMASKMOVPS 32(R14), Y8, Y5
+	ADDQ       R12, R14
+	VMOVUPS    (R14), Y6
+	VMOVUPS    104(AX), Y8
+	VMASKMOVPS 32(R14), Y8, Y7
+	ADDQ       R12, R14
+	JMP        s2r4start
+
+s2r4zero:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+s2r4start:
+	TESTQ CX, CX
+	JZ    s2r4end
+
+s2r4loop:
+	VMOVUPS      (BX), Y8
+	VMOVUPS      104(AX), Y10
+	VMASKMOVPS   32(BX), Y10, Y9
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (SI)(R8*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (SI)(R8*2), Y12
+	VFMADD231PS  Y8, Y12, Y4
+	VFMADD231PS  Y9, Y12, Y5
+	VBROADCASTSS (SI)(R9*1), Y13
+	VFMADD231PS  Y8, Y13, Y6
+	VFMADD231PS  Y9, Y13, Y7
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s2r4loop
+
+s2r4end:
+	MOVQ       DX, R14
+	VMOVUPS    Y0, (R14)
+	VMOVUPS    104(AX), Y8
+	VMASKMOVPS Y1, Y8, 32(R14)
+	ADDQ       R12, R14
+	VMOVUPS    Y2, (R14)
+	VMOVUPS    104(AX), Y8
+	VMASKMOVPS Y3, Y8, 32(R14)
+	ADDQ       R12, R14
+	VMOVUPS    Y4, (R14)
+	VMOVUPS    104(AX), Y8
+	VMASKMOVPS Y5, Y8, 32(R14)
+	ADDQ       R12, R14
+	VMOVUPS    Y6, (R14)
+	VMOVUPS    104(AX), Y8
+	VMASKMOVPS Y7, Y8, 32(R14)
+	ADDQ       R12, R14
+	SUBQ       $0x04, R13
+	JLE        done
+	MOVQ       R14, DX
+	MOVQ       40(AX), R14
+	ADDQ       R14, (AX)
+	JMP        next
+
+shape4:
+	CMPQ R13, $0x04
+	JGE  full
+
+shape3:
+	CMPQ       R13, $0x04
+	JGE        s3r4
+	CMPQ       R13, $0x03
+	JGE        s3r3
+	CMPQ       R13, $0x02
+	JGE        s3r2
+	CMPQ       88(AX), $0x00
+	JEQ        s3r1zero
+	MOVQ       DX, R14
+	VMOVUPS    (R14), Y0
+	VMOVUPS    32(R14), Y1
+	VMOVUPS    104(AX), Y3
+	VMASKMOVPS 64(R14), Y3, Y2
+	ADDQ       R12, R14
+	JMP        s3r1start
+
+s3r1zero:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+
+s3r1start:
+	TESTQ CX, CX
+	JZ    s3r1end
+
+s3r1loop:
+	VMOVUPS      (BX), Y3
+	VMOVUPS      32(BX), Y4
+	VMOVUPS      104(AX), Y6
+	VMASKMOVPS   64(BX), Y6, Y5
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Y6
+	VFMADD231PS  Y3, Y6, Y0
+	VFMADD231PS  Y4, Y6, Y1
+	VFMADD231PS  Y5, Y6, Y2
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s3r1loop
+
+s3r1end:
+	MOVQ       DX, R14
+	VMOVUPS    Y0, (R14)
+	VMOVUPS    Y1, 32(R14)
+	VMOVUPS    104(AX), Y3
+	VMASKMOVPS Y2, Y3, 64(R14)
+	ADDQ       R12, R14
+	SUBQ       $0x01, R13
+	JLE        done
+	MOVQ       R14, DX
+	MOVQ       40(AX), R14
+	ADDQ       R14, (AX)
+	JMP        next
+
+s3r2:
+	CMPQ       88(AX), $0x00
+	JEQ        s3r2zero
+	MOVQ       DX, R14
+	VMOVUPS    (R14), Y0
+	VMOVUPS    32(R14), Y1
+	VMOVUPS    104(AX), Y6
+	VMASKMOVPS 64(R14), Y6, Y2
+	ADDQ       R12, R14
+	VMOVUPS    (R14), Y3
+	VMOVUPS    32(R14), Y4
+	VMOVUPS    104(AX), Y6
+	VMASKMOVPS 64(R14), Y6, Y5
+	ADDQ       R12, R14
+	JMP        s3r2start
+
+s3r2zero:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+
+s3r2start:
+	TESTQ CX, CX
+	JZ    s3r2end
+
+s3r2loop:
+	VMOVUPS      (BX), Y6
+	VMOVUPS      32(BX), Y7
+	VMOVUPS      104(AX), Y9
+	VMASKMOVPS   64(BX), Y9, Y8
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Y9
+	VFMADD231PS  Y6, Y9, Y0
+	VFMADD231PS  Y7, Y9, Y1
+	VFMADD231PS  Y8, Y9, Y2
+	VBROADCASTSS (SI)(R8*1), Y10
+	VFMADD231PS  Y6, Y10, Y3
+	VFMADD231PS  Y7, Y10, Y4
+	VFMADD231PS  Y8, Y10, Y5
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s3r2loop
+
+s3r2end:
+	MOVQ       DX, R14
+	VMOVUPS    Y0, (R14)
+	VMOVUPS    Y1, 32(R14)
+	VMOVUPS    104(AX), Y6
+	VMASKMOVPS Y2, Y6, 64(R14)
+	ADDQ       R12, R14
+	VMOVUPS    Y3, (R14)
+	VMOVUPS    Y4, 32(R14)
+	VMOVUPS    104(AX), Y6
+	VMASKMOVPS Y5, Y6, 64(R14)
+	ADDQ       R12, R14
+	SUBQ       $0x02, R13
+	JLE        done
+	MOVQ       R14, DX
+	MOVQ       40(AX), R14
+	ADDQ       R14, (AX)
+	JMP        next
+
+s3r3:
+	CMPQ       88(AX), $0x00
+	JEQ        s3r3zero
+	MOVQ       DX, R14
+	VMOVUPS    (R14), Y0
+	VMOVUPS    32(R14), Y1
+	VMOVUPS    104(AX), Y9
+	VMASKMOVPS 64(R14), Y9, Y2
+	ADDQ       R12, R14
+	VMOVUPS    (R14), Y3
+	VMOVUPS    32(R14), Y4
+	VMOVUPS    104(AX), Y9
+	VMASKMOVPS 64(R14), Y9, Y5
+	ADDQ       R12, R14
+	VMOVUPS    (R14), Y6
+	VMOVUPS    32(R14), Y7
+	VMOVUPS    104(AX), Y9
+	VMASKMOVPS 64(R14), Y9, Y8
+	ADDQ       R12, R14
+	JMP        s3r3start
+
+s3r3zero:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+
+s3r3start:
+	TESTQ CX, CX
+	JZ    s3r3end
+
+s3r3loop:
+	VMOVUPS      (BX), Y9
+	VMOVUPS      32(BX), Y10
+	VMOVUPS      104(AX), Y12
+	VMASKMOVPS   64(BX), Y12, Y11
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Y12
+	VFMADD231PS  Y9, Y12, Y0
+	VFMADD231PS  Y10, Y12, Y1
+	VFMADD231PS  Y11, Y12, Y2
+	VBROADCASTSS (SI)(R8*1), Y13
+	VFMADD231PS  Y9, Y13, Y3
+	VFMADD231PS  Y10, Y13, Y4
+	VFMADD231PS  Y11, Y13, Y5
+	VBROADCASTSS (SI)(R8*2), Y14
+	VFMADD231PS  Y9, Y14, Y6
+	VFMADD231PS  Y10, Y14, Y7
+	VFMADD231PS  Y11, Y14, Y8
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s3r3loop
+
+s3r3end:
+	MOVQ       DX, R14
+	VMOVUPS    Y0, (R14)
+	VMOVUPS    Y1, 32(R14)
+	VMOVUPS    104(AX), Y9
+	VMASKMOVPS Y2, Y9, 64(R14)
+	ADDQ       R12, R14
+	VMOVUPS    Y3, (R14)
+	VMOVUPS    Y4, 32(R14)
+	VMOVUPS    104(AX), Y9
+	VMASKMOVPS Y5, Y9, 64(R14)
+	ADDQ       R12, R14
+	VMOVUPS    Y6, (R14)
+	VMOVUPS    Y7, 32(R14)
+	VMOVUPS    104(AX), Y9
+	VMASKMOVPS Y8, Y9, 64(R14)
+	ADDQ       R12, R14
+	SUBQ       $0x03, R13
+	JLE        done
+	MOVQ       R14, DX
+	MOVQ       40(AX), R14
+	ADDQ       R14, (AX)
+	JMP        next
+
+s3r4:
+	CMPQ       88(AX), $0x00
+	JEQ        s3r4zero
+	MOVQ       DX, R14
+	VMOVUPS    (R14), Y0
+	VMOVUPS    32(R14), Y1
+	VMOVUPS    104(AX), Y12
+	VMASKMOVPS 64(R14), Y12, Y2
+	ADDQ       R12, R14
+	VMOVUPS    (R14), Y3
+	VMOVUPS    32(R14), Y4
+	VMOVUPS    104(AX), Y12
+	VMASKMOVPS 64(R14), Y12, Y5
+	ADDQ       R12, R14
+	VMOVUPS    (R14), Y6
+	VMOVUPS    32(R14), Y7
+	VMOVUPS    104(AX), Y12
+	VMASKMOVPS 64(R14), Y12, Y8
+	ADDQ       R12, R14
+	VMOVUPS    (R14), Y9
+	VMOVUPS    32(R14), Y10
+	VMOVUPS    104(AX), Y12
+	VMASKMOVPS 64(R14), Y12, Y11
+	ADDQ       R12, R14
+	JMP        s3r4start
+
+s3r4zero:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+
+s3r4start:
+	TESTQ CX, CX
+	JZ    s3r4end
+
+s3r4loop:
+	VMOVUPS      (BX), Y12
+	VMOVUPS      32(BX), Y13
+	VMOVUPS      104(AX), Y15
+	VMASKMOVPS   64(BX), Y15, Y14
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Y15
+	VFMADD231PS  Y12, Y15, Y0
+	VFMADD231PS  Y13, Y15, Y1
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS (SI)(R8*1), Y15
+	VFMADD231PS  Y12, Y15, Y3
+	VFMADD231PS  Y13, Y15, Y4
+	VFMADD231PS  Y14, Y15, Y5
+	VBROADCASTSS (SI)(R8*2), Y15
+	VFMADD231PS  Y12, Y15, Y6
+	VFMADD231PS  Y13, Y15, Y7
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS (SI)(R9*1), Y15
+	VFMADD231PS  Y12, Y15, Y9
+	VFMADD231PS  Y13, Y15, Y10
+	VFMADD231PS  Y14, Y15, Y11
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s3r4loop
+
+s3r4end:
+	MOVQ       DX, R14
+	VMOVUPS    Y0, (R14)
+	VMOVUPS    Y1, 32(R14)
+	VMOVUPS    104(AX), Y12
+	VMASKMOVPS Y2, Y12, 64(R14)
+	ADDQ       R12, R14
+	VMOVUPS    Y3, (R14)
+	VMOVUPS    Y4, 32(R14)
+	VMOVUPS    104(AX), Y12
+	VMASKMOVPS Y5, Y12, 64(R14)
+	ADDQ       R12, R14
+	VMOVUPS    Y6, (R14)
+	VMOVUPS    Y7, 32(R14)
+	VMOVUPS    104(AX), Y12
+	VMASKMOVPS Y8, Y12, 64(R14)
+	ADDQ       R12, R14
+	VMOVUPS    Y9, (R14)
+	VMOVUPS    Y10, 32(R14)
+	VMOVUPS    104(AX), Y12
+	VMASKMOVPS Y11, Y12, 64(R14)
+	ADDQ       R12, R14
+	SUBQ       $0x04, R13
+	JLE        done
+	MOVQ       R14, DX
+	MOVQ       40(AX), R14
+	ADDQ       R14, (AX)
+	JMP        next
+
+shape5:
+	CMPQ    R13, $0x02
+	JGE     s5r2
+	CMPQ    88(AX), $0x00
+	JEQ     s5r1zero
+	MOVQ    DX, R14
+	VMOVUPS (R14), Y0
+	VMOVUPS 32(R14), Y1
+	VMOVUPS 64(R14), Y2
+	VMOVUPS 96(R14), Y3
+	VMOVUPS 128(R14), Y4
+	VMOVUPS 160(R14), Y5
+	VMOVUPS 192(R14), Y6
+	VMOVUPS 224(R14), Y7
+	ADDQ    R12, R14
+	JMP     s5r1start
+
+s5r1zero:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+
+s5r1start:
+	TESTQ CX, CX
+	JZ    s5r1end
+
+s5r1loop:
+	VBROADCASTSS (SI), Y8
+	PREFETCHT0   (BX)(R15*1)
+	VFMADD231PS  (BX), Y8, Y0
+	VFMADD231PS  32(BX), Y8, Y1
+	PREFETCHT0   64(BX)(R15*1)
+	VFMADD231PS  64(BX), Y8, Y2
+	VFMADD231PS  96(BX), Y8, Y3
+	PREFETCHT0   128(BX)(R15*1)
+	VFMADD231PS  128(BX), Y8, Y4
+	VFMADD231PS  160(BX), Y8, Y5
+	PREFETCHT0   192(BX)(R15*1)
+	VFMADD231PS  192(BX), Y8, Y6
+	VFMADD231PS  224(BX), Y8, Y7
+	ADDQ         R11, BX
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s5r1loop
+
+s5r1end:
+	MOVQ    DX, R14
+	VMOVUPS Y0, (R14)
+	VMOVUPS Y1, 32(R14)
+	VMOVUPS Y2, 64(R14)
+	VMOVUPS Y3, 96(R14)
+	VMOVUPS Y4, 128(R14)
+	VMOVUPS Y5, 160(R14)
+	VMOVUPS Y6, 192(R14)
+	VMOVUPS Y7, 224(R14)
+	ADDQ    R12, R14
+	SUBQ    $0x01, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
+
+s5r2:
+	CMPQ    88(AX), $0x00
+	JEQ     s5r2zero
+	MOVQ    DX, R14
+	VMOVUPS (R14), Y0
+	VMOVUPS 32(R14), Y1
+	VMOVUPS 64(R14), Y2
+	VMOVUPS 96(R14), Y3
+	VMOVUPS 128(R14), Y4
+	VMOVUPS 160(R14), Y5
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y6
+	VMOVUPS 32(R14), Y7
+	VMOVUPS 64(R14), Y8
+	VMOVUPS 96(R14), Y9
+	VMOVUPS 128(R14), Y10
+	VMOVUPS 160(R14), Y11
+	ADDQ    R12, R14
+	JMP     s5r2start
+
+s5r2zero:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+
+s5r2start:
+	TESTQ CX, CX
+	JZ    s5r2end
+
+s5r2loop:
+	VBROADCASTSS (SI), Y12
+	VBROADCASTSS (SI)(R8*1), Y13
+	PREFETCHT0   (BX)(R15*1)
+	VMOVUPS      (BX), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y13, Y6
+	VMOVUPS      32(BX), Y15
+	VFMADD231PS  Y15, Y12, Y1
+	VFMADD231PS  Y15, Y13, Y7
+	PREFETCHT0   64(BX)(R15*1)
+	VMOVUPS      64(BX), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y13, Y8
+	VMOVUPS      96(BX), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y9
+	PREFETCHT0   128(BX)(R15*1)
+	VMOVUPS      128(BX), Y14
+	VFMADD231PS  Y14, Y12, Y4
+	VFMADD231PS  Y14, Y13, Y10
+	VMOVUPS      160(BX), Y15
+	VFMADD231PS  Y15, Y12, Y5
+	VFMADD231PS  Y15, Y13, Y11
+	ADDQ         R11, BX
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          s5r2loop
+
+s5r2end:
+	MOVQ    DX, R14
+	VMOVUPS Y0, (R14)
+	VMOVUPS Y1, 32(R14)
+	VMOVUPS Y2, 64(R14)
+	VMOVUPS Y3, 96(R14)
+	VMOVUPS Y4, 128(R14)
+	VMOVUPS Y5, 160(R14)
+	ADDQ    R12, R14
+	VMOVUPS Y6, (R14)
+	VMOVUPS Y7, 32(R14)
+	VMOVUPS Y8, 64(R14)
+	VMOVUPS Y9, 96(R14)
+	VMOVUPS Y10, 128(R14)
+	VMOVUPS Y11, 160(R14)
+	ADDQ    R12, R14
+	SUBQ    $0x02, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
+
+full:
+	CMPQ    88(AX), $0x00
+	JEQ     fullzero
+	MOVQ    DX, R14
+	VMOVUPS (R14), Y0
+	VMOVUPS 32(R14), Y1
+	VMOVUPS 64(R14), Y2
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y3
+	VMOVUPS 32(R14), Y4
+	VMOVUPS 64(R14), Y5
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y6
+	VMOVUPS 32(R14), Y7
+	VMOVUPS 64(R14), Y8
+	ADDQ    R12, R14
+	VMOVUPS (R14), Y9
+	VMOVUPS 32(R14), Y10
+	VMOVUPS 64(R14), Y11
+	ADDQ    R12, R14
+	JMP     fullstart
+
+fullzero:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+
+fullstart:
+	LEAQ       (DX)(R12*4), R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R12, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R12, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R12, R14
+	PREFETCHT0 (R14)
+	PREFETCHT0 64(R14)
+	ADDQ       R12, R14
+	TESTQ      CX, CX
+	JZ         fullend
+
+fullloop:
+	VMOVUPS      (BX), Y12
+	VMOVUPS      32(BX), Y13
+	VMOVUPS      64(BX), Y14
+	ADDQ         R11, BX
+	VBROADCASTSS (SI), Y15
+	VFMADD231PS  Y12, Y15, Y0
+	VFMADD231PS  Y13, Y15, Y1
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS (SI)(R8*1), Y15
+	VFMADD231PS  Y12, Y15, Y3
+	VFMADD231PS  Y13, Y15, Y4
+	VFMADD231PS  Y14, Y15, Y5
+	VBROADCASTSS (SI)(R8*2), Y15
+	VFMADD231PS  Y12, Y15, Y6
+	VFMADD231PS  Y13, Y15, Y7
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS (SI)(R9*1), Y15
+	VFMADD231PS  Y12, Y15, Y9
+	VFMADD231PS  Y13, Y15, Y10
+	VFMADD231PS  Y14, Y15, Y11
+	ADDQ         R10, SI
+	DECQ         CX
+	JNZ          fullloop
+
+fullend:
+	MOVQ    DX, R14
+	VMOVUPS Y0, (R14)
+	VMOVUPS Y1, 32(R14)
+	VMOVUPS Y2, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Y3, (R14)
+	VMOVUPS Y4, 32(R14)
+	VMOVUPS Y5, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Y6, (R14)
+	VMOVUPS Y7, 32(R14)
+	VMOVUPS Y8, 64(R14)
+	ADDQ    R12, R14
+	VMOVUPS Y9, (R14)
+	VMOVUPS Y10, 32(R14)
+	VMOVUPS Y11, 64(R14)
+	ADDQ    R12, R14
+	SUBQ    $0x04, R13
+	JLE     done
+	MOVQ    R14, DX
+	MOVQ    40(AX), R14
+	ADDQ    R14, (AX)
+	JMP     next
+
+done:
+	VZEROUPPER
+	RET
+
+// func packAVX2(k int, src *float32, lds int, dst *float32)
+// Requires: AVX, MMX+
+TEXT ·packAVX2(SB), NOSPLIT, $0-32
+	MOVQ k+0(FP), CX
+	MOVQ src+8(FP), SI
+	MOVQ lds+16(FP), R8
+	MOVQ dst+24(FP), DI
+	MOVQ R8, R9
+	SHLQ $0x04, R9
+
+loop:
+	PREFETCHT0 (SI)(R9*1)
+	PREFETCHT0 64(SI)(R9*1)
+	PREFETCHT0 128(SI)(R9*1)
+	VMOVUPS    (SI), Y0
+	VMOVUPS    32(SI), Y1
+	VMOVUPS    64(SI), Y2
+	VMOVUPS    96(SI), Y3
+	VMOVUPS    128(SI), Y4
+	VMOVUPS    160(SI), Y5
+	VMOVUPS    Y0, (DI)
+	VMOVUPS    Y1, 32(DI)
+	VMOVUPS    Y2, 64(DI)
+	VMOVUPS    Y3, 96(DI)
+	VMOVUPS    Y4, 128(DI)
+	VMOVUPS    Y5, 160(DI)
+	ADDQ       R8, SI
+	ADDQ       $0x000000c0, DI
+	DECQ       CX
+	JNZ        loop
+	VZEROUPPER
+	RET
+
+// func transposeAVX2(blocks int, src *float32, lds int, dst *float32, ldd int)
+// Requires: AVX
+TEXT ·transposeAVX2(SB), NOSPLIT, $0-40
+	MOVQ blocks+0(FP), CX
+	MOVQ src+8(FP), SI
+	MOVQ lds+16(FP), R8
+	MOVQ dst+24(FP), DI
+	MOVQ ldd+32(FP), R12
+	LEAQ (R8)(R8*2), R9
+	LEAQ (SI)(R8*4), BX
+
+loop:
+	VMOVUPS     (SI), X0
+	VINSERTF128 $0x01, (BX), Y0, Y0
+	VMOVUPS     (SI)(R8*1), X1
+	VINSERTF128 $0x01, (BX)(R8*1), Y1, Y1
+	VMOVUPS     (SI)(R8*2), X2
+	VINSERTF128 $0x01, (BX)(R8*2), Y2, Y2
+	VMOVUPS     (SI)(R9*1), X3
+	VINSERTF128 $0x01, (BX)(R9*1), Y3, Y3
+	VUNPCKLPS   Y1, Y0, Y4
+	VUNPCKHPS   Y1, Y0, Y5
+	VUNPCKLPS   Y3, Y2, Y6
+	VUNPCKHPS   Y3, Y2, Y7
+	VUNPCKLPD   Y6, Y4, Y0
+	VUNPCKHPD   Y6, Y4, Y1
+	VUNPCKLPD   Y7, Y5, Y2
+	VUNPCKHPD   Y7, Y5, Y3
+	VMOVUPS     Y0, (DI)
+	ADDQ        R12, DI
+	VMOVUPS     Y1, (DI)
+	ADDQ        R12, DI
+	VMOVUPS     Y2, (DI)
+	ADDQ        R12, DI
+	VMOVUPS     Y3, (DI)
+	ADDQ        R12, DI
+	VMOVUPS     16(SI), X8
+	VINSERTF128 $0x01, 16(BX), Y8, Y8
+	VMOVUPS     16(SI)(R8*1), X9
+	VINSERTF128 $0x01, 16(BX)(R8*1), Y9, Y9
+	VMOVUPS     16(SI)(R8*2), X10
+	VINSERTF128 $0x01, 16(BX)(R8*2), Y10, Y10
+	VMOVUPS     16(SI)(R9*1), X11
+	VINSERTF128 $0x01, 16(BX)(R9*1), Y11, Y11
+	VUNPCKLPS   Y9, Y8, Y12
+	VUNPCKHPS   Y9, Y8, Y13
+	VUNPCKLPS   Y11, Y10, Y14
+	VUNPCKHPS   Y11, Y10, Y15
+	VUNPCKLPD   Y14, Y12, Y8
+	VUNPCKHPD   Y14, Y12, Y9
+	VUNPCKLPD   Y15, Y13, Y10
+	VUNPCKHPD   Y15, Y13, Y11
+	VMOVUPS     Y8, (DI)
+	ADDQ        R12, DI
+	VMOVUPS     Y9, (DI)
+	ADDQ        R12, DI
+	VMOVUPS     Y10, (DI)
+	ADDQ        R12, DI
+	VMOVUPS     Y11, (DI)
+	ADDQ        R12, DI
+	ADDQ        $0x20, SI
+	ADDQ        $0x20, BX
+	DECQ        CX
+	JNZ         loop
+	VZEROUPPER
+	RET
+
+// func peakAVX2(rounds int)
 // Requires: AVX, FMA3
 TEXT ·peakAVX2(SB), NOSPLIT, $0-8
-	MOVQ   n+0(FP), AX
+	MOVQ   rounds+0(FP), CX
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3212,22 +4102,42 @@ TEXT ·peakAVX2(SB), NOSPLIT, $0-8
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
 	VXORPS Y12, Y12, Y12
-	VXORPS Y13, Y13, Y13
 
 loop:
-	VFMADD231PS Y0, Y1, Y2
-	VFMADD231PS Y0, Y1, Y3
-	VFMADD231PS Y0, Y1, Y4
-	VFMADD231PS Y0, Y1, Y5
-	VFMADD231PS Y0, Y1, Y6
-	VFMADD231PS Y0, Y1, Y7
-	VFMADD231PS Y0, Y1, Y8
-	VFMADD231PS Y0, Y1, Y9
-	VFMADD231PS Y0, Y1, Y10
-	VFMADD231PS Y0, Y1, Y11
-	VFMADD231PS Y0, Y1, Y12
-	VFMADD231PS Y0, Y1, Y13
-	DECQ        AX
+	VFMADD231PS Y0, Y0, Y1
+	VFMADD231PS Y0, Y0, Y2
+	VFMADD231PS Y0, Y0, Y3
+	VFMADD231PS Y0, Y0, Y4
+	VFMADD231PS Y0, Y0, Y5
+	VFMADD231PS Y0, Y0, Y6
+	VFMADD231PS Y0, Y0, Y7
+	VFMADD231PS Y0, Y0, Y8
+	VFMADD231PS Y0, Y0, Y9
+	VFMADD231PS Y0, Y0, Y10
+	VFMADD231PS Y0, Y0, Y11
+	VFMADD231PS Y0, Y0, Y12
+	DECQ        CX
 	JNZ         loop
+	VZEROUPPER
+	RET
+
+// func readAVX2(blocks int, src *float32)
+// Requires: AVX
+TEXT ·readAVX2(SB), NOSPLIT, $0-16
+	MOVQ blocks+0(FP), CX
+	MOVQ src+8(FP), SI
+
+loop:
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS 64(SI), Y2
+	VMOVUPS 96(SI), Y3
+	VMOVUPS 128(SI), Y4
+	VMOVUPS 160(SI), Y5
+	VMOVUPS 192(SI), Y6
+	VMOVUPS 224(SI), Y7
+	ADDQ    $0x00000100, SI
+	DECQ    CX
+	JNZ     loop
 	VZEROUPPER
 	RET

@@ -4,129 +4,43 @@
 
 package kernel
 
+// tileAVX512 computes t.rows rows of C in tiles of registers; it moves t.a.
+//
 //go:noescape
-func tile1x1AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
+func tileAVX512(t *byte)
 
+// packAVX512 copies k rows of 48 floats, lds bytes apart, to contiguous memory.
+//
 //go:noescape
-func tile1x2AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
+func packAVX512(k int, src *float32, lds int, dst *float32)
 
+// transposeAVX512 transposes square blocks of one register's width that lie side by side in src; strides are in bytes.
+//
 //go:noescape
-func tile1x3AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
+func transposeAVX512(blocks int, src *float32, lds int, dst *float32, ldd int)
 
+// peakAVX512 runs rounds of 12 independent fused multiply-adds on registers.
+func peakAVX512(rounds int)
+
+// tileAVX2 computes t.rows rows of C in tiles of registers; it moves t.a.
+//
 //go:noescape
-func tile2x1AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
+func tileAVX2(t *byte)
 
+// packAVX2 copies k rows of 48 floats, lds bytes apart, to contiguous memory.
+//
 //go:noescape
-func tile2x2AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
+func packAVX2(k int, src *float32, lds int, dst *float32)
 
+// transposeAVX2 transposes square blocks of one register's width that lie side by side in src; strides are in bytes.
+//
 //go:noescape
-func tile2x3AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
+func transposeAVX2(blocks int, src *float32, lds int, dst *float32, ldd int)
 
+// peakAVX2 runs rounds of 12 independent fused multiply-adds on registers.
+func peakAVX2(rounds int)
+
+// readAVX2 reads blocks of 256 bytes.
+//
 //go:noescape
-func tile3x1AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile3x2AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile3x3AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile4x1AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile4x2AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile4x3AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile5x1AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile5x2AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile5x3AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile6x1AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile6x2AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile6x3AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile7x1AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile7x2AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile7x3AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile8x1AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile8x2AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile8x3AVX512(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile1x1AVX2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile1x2AVX2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile1x3AVX2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile1x1AVX2Masked(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile2x1AVX2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile2x2AVX2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile2x3AVX2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile2x1AVX2Masked(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile3x1AVX2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile3x2AVX2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile3x3AVX2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile3x1AVX2Masked(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile4x1AVX2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile4x2AVX2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile4x3AVX2(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func tile4x1AVX2Masked(k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, acc int, mask int)
-
-//go:noescape
-func transpose16AVX512(src *float32, lds int, dst *float32, ldd int)
-
-func peakAVX512(n int)
-
-func peakAVX2(n int)
+func readAVX2(blocks int, src *float32)

@@ -14,19 +14,8 @@ type ops struct {
 	gemm gemmOps
 }
 
-// gemmOps describes a tile kernel: C[mr][nr] (+)= A[mr][k] B[k][nr].
-type gemmOps struct {
-	lanes  int // columns of one vector
-	maxRow int // rows of the largest tile
-	maxVec int // vectors of the widest tile
-	// tile computes rows x cols outputs, rows <= maxRow, cols <= maxVec*lanes. Strides are in elements.
-	tile func(rows, cols, k int, a []float32, rsa, csa int, b []float32, ldb int, c []float32, ldc int, acc bool)
-	// transpose16 writes dst[j*ldd+i] = src[i*lds+j] for 16 x 16; nil = plain Go.
-	transpose16 func(src []float32, lds int, dst []float32, ldd int)
-}
-
 var (
-	goOps  = ops{name: "go", vecOps: goVec, gemm: gemmOps{lanes: 16, maxRow: 8, maxVec: 3, tile: tileGo}}
+	goOps  = ops{name: "go", vecOps: goVec, gemm: gemmGo}
 	levels []*ops // best first
 	active *ops
 )

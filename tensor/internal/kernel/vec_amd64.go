@@ -78,14 +78,3 @@ var vecAVX2 = vecOps{
 	rope:        ropeAVX2,
 	attnProd:    attnProdGo, attnSoftmax: attnSoftmaxGo, attnGrad: attnGradGo,
 }
-
-// peakLoop returns the loop that PeakFMA times and its floating-point operations a round: 12 instructions of 2 operations a lane.
-func peakLoop() (func(n int), float64) {
-	switch active.name {
-	case "avx512":
-		return peakAVX512, 12 * 2 * 16
-	case "avx2":
-		return peakAVX2, 12 * 2 * 8
-	}
-	return nil, 0
-}

@@ -5,51 +5,37 @@ import (
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
-	"github.com/mmcloughlin/avo/reg"
+	. "github.com/mmcloughlin/avo/reg"
 )
 
-// gemm writes the tile kernels, one for each number of rows and vectors, the transposition of 16 x 16 floats, and the loops that measure the
-// machine. All accumulators live in registers; an output is one chain of fused multiply-adds with K ascending, started from C when acc is set.
+// gemm writes the tile kernels of matrix products, what packs and transposes their operands, and the loops that measure the machine.
 func gemm() {
-	iota8 = GLOBL("iota8", RODATA|NOPTR)
-	for i := range 8 {
-		DATA(i*4, U32(i))
+	for _, v := range []gemmISA{gemmAVX512, gemmAVX2} {
+		tiles(v)
+		pack(v)
+		transpose(v)
+		peak(v)
 	}
-	for rows := 1; rows <= 8; rows++ {
-		for vecs := 1; vecs <= 3; vecs++ {
-			tile(avx512, rows, vecs, true)
-		}
-	}
-	for rows := 1; rows <= 4; rows++ {
-		for vecs := 1; vecs <= 3; vecs++ {
-			tile(avx2, rows, vecs, false)
-		}
-		tile(avx2, rows, 1, true)
-	}
-	transpose16()
-	peak(avx512)
-	peak(avx2)
+	read()
 }
 
-// isa is one instruction set: the width of a register in bytes.
-type isa struct {
+// gemmISA is an instruction set: its registers and the shapes of its tiles.
+type gemmISA struct {
 	name  string
-	bytes int
+	bytes int // of a register
+	regs  []VecPhysical
+	rows  int         // of the largest tile
+	wide  map[int]int // vectors of a tile of few rows (decoding): enough accumulators to hide the latency of a multiply-add
 }
 
 var (
-	avx512 = isa{"AVX512", 64}
-	avx2   = isa{"AVX2", 32}
+	gemmAVX512 = gemmISA{"AVX512", 64, []VecPhysical{Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7, Z8, Z9, Z10, Z11, Z12, Z13, Z14, Z15,
+		Z16, Z17, Z18, Z19, Z20, Z21, Z22, Z23, Z24, Z25, Z26, Z27, Z28, Z29, Z30, Z31}, 8, map[int]int{1: 12, 2: 12, 3: 8, 4: 6}}
+	gemmAVX2 = gemmISA{"AVX2", 32, []VecPhysical{Y0, Y1, Y2, Y3, Y4, Y5, Y6, Y7, Y8, Y9, Y10, Y11, Y12, Y13, Y14, Y15},
+		4, map[int]int{1: 8, 2: 6}}
 )
 
-func (v isa) reg() reg.VecVirtual {
-	if v.bytes == 64 {
-		return ZMM()
-	}
-	return YMM()
-}
-
-func (v isa) zero(r reg.VecVirtual) {
+func (v gemmISA) zero(r VecPhysical) {
 	if v.bytes == 64 {
 		VPXORD(r, r, r)
 	} else {
@@ -57,202 +43,256 @@ func (v isa) zero(r reg.VecVirtual) {
 	}
 }
 
-func (v isa) load(at Mem, r reg.VecVirtual, masked bool, mask reg.Register) {
-	switch {
-	case !masked:
-		VMOVUPS(at, r)
-	case v.bytes == 64:
-		VMOVUPS_Z(at, mask, r)
-	default:
-		VMASKMOVPS(at, mask, r)
-	}
-}
+// Registers of a tile kernel. The fields of kernel.tile are read through argT.
+var (
+	argT, left     = RAX, R13 // the argument, rows that remain
+	ptrA, ptrA4    = RSI, RDI // rows 0 and 4 of the tile
+	rsa, rsa3, csa = R8, R9, R10
+	ptrB, rsb      = RBX, R11
+	ptrC, rsc      = RDX, R12
+	count, walk    = RCX, R14 // steps of K that remain, a walk through C
+	ahead          = R15      // bytes from the row of B in use to the one to prefetch
+)
 
-func (v isa) store(r reg.VecVirtual, at Mem, masked bool, mask reg.Register) {
-	switch {
-	case !masked:
-		VMOVUPS(r, at)
-	case v.bytes == 64:
-		VMOVUPS(r, mask, at)
-	default:
-		VMASKMOVPS(r, mask, at)
-	}
-}
+// Offsets of the fields of kernel.tile, which gemm_amd64.go declares in this order.
+const (
+	offA = 8 * iota
+	offB
+	offC
+	offRSA
+	offCSA
+	offATS
+	offRSB
+	offRSC
+	offRows
+	offK
+	offShape
+	offAcc
+	offBits
+	offMask
+)
 
-var iota8 Mem
+// Values of kernel.tile.shape beside the number of vectors 1, 2, 3 (the last one masked).
+const (
+	shapeFull = 4 // 3 vectors, all lanes
+	shapeWide = 5 // as many vectors as gemmISA.wide gives for these rows, all lanes
+)
 
-// loadMask turns the parameter mask into a mask register: bits on AVX-512, a count of lanes on AVX2.
-func loadMask(v isa) reg.Register {
-	m := Load(Param("mask"), GP64()).(reg.GPVirtual).As32()
-	if v.bytes == 64 {
-		k := K()
-		KMOVW(m, k)
-		return k
-	}
-	x, y, mask := XMM(), YMM(), YMM()
-	VMOVD(m, x)
-	VPBROADCASTD(x, y)
-	VPCMPGTD(iota8, y, mask)
-	return mask
-}
+func field(off int) Mem { return Mem{Base: argT, Disp: off} }
 
-// tile: func tileRxV(k int, a *float32, rsa, csa int, b *float32, ldb int, c *float32, ldc, acc, mask int), strides in bytes.
-// With a mask only some lanes of the last vector exist: mask holds one bit a lane on AVX-512, the number of lanes on AVX2.
-func tile(v isa, rows, vecs int, hasMask bool) {
-	name := fmt.Sprintf("tile%dx%d%s", rows, vecs, v.name)
-	if hasMask && v.bytes == 32 {
-		name = fmt.Sprintf("tile%dx%d%sMasked", rows, vecs, v.name)
-	}
-	TEXT(name, NOSPLIT, "func(k int, a *float32, rsa, csa int, b *float32, ldb int, c *float32, ldc, acc, mask int)")
+// tiles writes func tileX(t *byte), where t is a kernel.tile: C[rows][vecs*lanes] (+)= A B in tiles of v.rows rows and what remains, every
+// output in one register as one chain of fused multiply-adds over ascending k that starts from C or from zero.
+func tiles(v gemmISA) {
+	TEXT("tile"+v.name, NOSPLIT, "func(t *byte)")
+	Doc("tile" + v.name + " computes t.rows rows of C in tiles of registers; it moves t.a.")
 	Pragma("noescape")
-	k, a, rsa, csa := Load(Param("k"), GP64()), Load(Param("a"), GP64()), Load(Param("rsa"), GP64()), Load(Param("csa"), GP64())
-	b, ldb, c, ldc := Load(Param("b"), GP64()), Load(Param("ldb"), GP64()), Load(Param("c"), GP64()), Load(Param("ldc"), GP64())
-	acc := Load(Param("acc"), GP64())
-	masked := func(vec int) bool { return hasMask && vec == vecs-1 }
-	var mask reg.Register
-	if hasMask {
-		mask = loadMask(v)
+	Load(Param("t"), argT)
+	for _, f := range []struct {
+		off int
+		r   GPPhysical
+	}{{offC, ptrC}, {offRSA, rsa}, {offCSA, csa}, {offRSB, rsb}, {offRSC, rsc}, {offRows, left}} {
+		MOVQ(field(f.off), f.r)
 	}
-	sum := make([][]reg.VecVirtual, rows)
-	for r := range sum {
-		sum[r] = make([]reg.VecVirtual, vecs)
-		for i := range sum[r] {
-			sum[r][i] = v.reg()
-			v.zero(sum[r][i])
-		}
-	}
-	// Row addresses: a + r*rsa for r < 4 from a with rsa and 3*rsa, from a + 4*rsa for the rest.
-	rsa3, a4 := GP64(), GP64()
 	LEAQ(Mem{Base: rsa, Index: rsa, Scale: 2}, rsa3)
-	LEAQ(Mem{Base: a, Index: rsa, Scale: 4}, a4)
-	at := func(r int) Mem {
-		base := a
-		if r >= 4 {
-			base = a4
-		}
-		switch r % 4 {
-		case 1:
-			return Mem{Base: base, Index: rsa, Scale: 1}
-		case 2:
-			return Mem{Base: base, Index: rsa, Scale: 2}
-		case 3:
-			return Mem{Base: base, Index: rsa3, Scale: 1}
-		}
-		return Mem{Base: base}
+	MOVQ(rsb, ahead)
+	SHLQ(Imm(3), ahead)
+	if v.bytes == 64 {
+		MOVQ(field(offBits), walk)
+		KMOVW(walk.As32(), K1)
 	}
-	eachC := func(do func(at Mem, r reg.VecVirtual, masked bool)) {
-		p := GP64()
-		MOVQ(c, p)
-		for r := range sum {
-			for i := range sum[r] {
-				do(Mem{Base: p, Disp: i * v.bytes}, sum[r][i], masked(i))
-			}
-			if r < rows-1 {
-				ADDQ(ldc, p)
-			}
-		}
+	Label("next")
+	MOVQ(field(offA), ptrA)
+	MOVQ(field(offB), ptrB)
+	MOVQ(field(offK), count)
+	LEAQ(Mem{Base: ptrA, Index: rsa, Scale: 4}, ptrA4)
+	MOVQ(field(offShape), walk)
+	for _, shape := range []int{shapeFull, shapeWide, 3, 2} {
+		CMPQ(walk, Imm(uint64(shape)))
+		JEQ(LabelRef(fmt.Sprintf("shape%d", shape)))
 	}
-	TESTQ(acc, acc)
-	JZ(LabelRef("start"))
-	eachC(func(at Mem, r reg.VecVirtual, masked bool) {
-		v.load(at, r, masked, mask)
-	})
-	Label("start")
-	TESTQ(k, k)
-	JZ(LabelRef("done"))
-	Label("loop")
-	row := make([]reg.VecVirtual, vecs)
-	for i := range row {
-		row[i] = v.reg()
-		v.load(Mem{Base: b, Disp: i * v.bytes}, row[i], masked(i), mask)
-	}
-	ADDQ(ldb, b)
-	for r := range sum {
-		x := v.reg()
-		VBROADCASTSS(at(r), x)
-		for i := range row {
-			VFMADD231PS(row[i], x, sum[r][i])
-		}
-	}
-	ADDQ(csa, a)
-	ADDQ(csa, a4)
-	DECQ(k)
-	JNZ(LabelRef("loop"))
+	byRows(v, 1, func(int) int { return 1 })
+	Label("shape2")
+	byRows(v, 2, func(int) int { return 2 })
+	Label("shape4")
+	CMPQ(left, Imm(uint64(v.rows)))
+	JGE(LabelRef("full"))
+	Label("shape3")
+	byRows(v, 3, func(int) int { return 3 })
+	Label("shape5")
+	byRows(v, shapeWide, func(rows int) int { return v.wide[rows] })
+	Label("full")
+	oneTile(v, "full", v.rows, 3, false)
 	Label("done")
-	eachC(func(at Mem, r reg.VecVirtual, masked bool) {
-		v.store(r, at, masked, mask)
-	})
 	VZEROUPPER()
 	RET()
 }
 
-// transpose16 transposes 16 x 16 floats in registers: pairs, quads, then 128-bit lanes.
-func transpose16() {
-	TEXT("transpose16AVX512", NOSPLIT, "func(src *float32, lds int, dst *float32, ldd int)")
-	Pragma("noescape")
-	src, lds := Load(Param("src"), GP64()), Load(Param("lds"), GP64())
-	dst, ldd := Load(Param("dst"), GP64()), Load(Param("ldd"), GP64())
-	z := func(i int) reg.VecPhysical {
-		return []reg.VecPhysical{reg.Z0, reg.Z1, reg.Z2, reg.Z3, reg.Z4, reg.Z5, reg.Z6, reg.Z7, reg.Z8, reg.Z9, reg.Z10, reg.Z11, reg.Z12, reg.Z13, reg.Z14, reg.Z15,
-			reg.Z16, reg.Z17, reg.Z18, reg.Z19, reg.Z20, reg.Z21, reg.Z22, reg.Z23, reg.Z24, reg.Z25, reg.Z26, reg.Z27, reg.Z28, reg.Z29, reg.Z30, reg.Z31}[i]
-	}
-	for i := range 16 {
-		VMOVUPS(Mem{Base: src}, z(i))
-		if i < 15 {
-			ADDQ(lds, src)
+// byRows writes the tiles of one shape for every number of rows and the choice among them.
+func byRows(v gemmISA, shape int, vecs func(rows int) int) {
+	name := func(rows int) string { return fmt.Sprintf("s%dr%d", shape, rows) }
+	for rows := v.rows; rows > 1; rows-- {
+		if vecs(rows) > 0 {
+			CMPQ(left, Imm(uint64(rows)))
+			JGE(LabelRef(name(rows)))
 		}
 	}
-	for i := range 8 {
-		VUNPCKLPS(z(2*i+1), z(2*i), z(16+2*i))
-		VUNPCKHPS(z(2*i+1), z(2*i), z(17+2*i))
-	}
-	for g := range 4 {
-		t := 16 + 4*g
-		VUNPCKLPD(z(t+2), z(t), z(4*g))
-		VUNPCKHPD(z(t+2), z(t), z(4*g+1))
-		VUNPCKLPD(z(t+3), z(t+1), z(4*g+2))
-		VUNPCKHPD(z(t+3), z(t+1), z(4*g+3))
-	}
-	for j := range 4 {
-		VSHUFF32X4(Imm(0x88), z(4+j), z(j), z(16+j))
-		VSHUFF32X4(Imm(0x88), z(12+j), z(8+j), z(20+j))
-		VSHUFF32X4(Imm(0xdd), z(4+j), z(j), z(24+j))
-		VSHUFF32X4(Imm(0xdd), z(12+j), z(8+j), z(28+j))
-	}
-	for j := range 4 {
-		VSHUFF32X4(Imm(0x88), z(20+j), z(16+j), z(j))
-		VSHUFF32X4(Imm(0xdd), z(20+j), z(16+j), z(8+j))
-		VSHUFF32X4(Imm(0x88), z(28+j), z(24+j), z(4+j))
-		VSHUFF32X4(Imm(0xdd), z(28+j), z(24+j), z(12+j))
-	}
-	for i := range 16 {
-		VMOVUPS(z(i), Mem{Base: dst})
-		if i < 15 {
-			ADDQ(ldd, dst)
+	for rows := 1; rows <= v.rows; rows++ {
+		if n := vecs(rows); n > 0 {
+			Label(name(rows))
+			oneTile(v, name(rows), rows, n, shape != shapeWide)
 		}
 	}
-	VZEROUPPER()
-	RET()
 }
 
-// peak: func peakX(n int) runs n rounds of 12 independent fused multiply-adds on registers.
-func peak(v isa) {
-	TEXT("peak"+v.name, NOSPLIT, "func(n int)")
-	n := Load(Param("n"), GP64())
-	var acc [12]reg.VecVirtual
-	x, y := v.reg(), v.reg()
-	v.zero(x)
-	v.zero(y)
-	for i := range acc {
-		acc[i] = v.reg()
-		v.zero(acc[i])
+// oneTile writes one tile, which then goes to the next rows or ends.
+func oneTile(v gemmISA, name string, rows, vecs int, masked bool) {
+	acc := func(r, i int) VecPhysical { return v.regs[r*vecs+i] }
+	free := v.regs[rows*vecs:]
+	each := func(do func(m Mem, r VecPhysical, masked bool)) {
+		MOVQ(ptrC, walk)
+		for r := range rows {
+			for i := range vecs {
+				do(Mem{Base: walk, Disp: i * v.bytes}, acc(r, i), masked && i == vecs-1)
+			}
+			ADDQ(rsc, walk)
+		}
 	}
-	Label("loop")
-	for i := range acc {
-		VFMADD231PS(x, y, acc[i])
+	CMPQ(field(offAcc), Imm(0))
+	JEQ(LabelRef(name + "zero"))
+	each(func(m Mem, r VecPhysical, masked bool) { v.load(m, r, free[0], masked) })
+	JMP(LabelRef(name + "start"))
+	Label(name + "zero")
+	for r := range rows {
+		for i := range vecs {
+			v.zero(acc(r, i))
+		}
 	}
-	DECQ(n)
-	JNZ(LabelRef("loop"))
-	VZEROUPPER()
-	RET()
+	Label(name + "start")
+	if name == "full" {
+		prefetchNextC(v, rows, vecs)
+	}
+	if vecs > 3 {
+		wideLoop(v, name, rows, vecs, acc, free)
+	} else {
+		narrowLoop(v, name, rows, vecs, masked, acc, free)
+	}
+	each(func(m Mem, r VecPhysical, masked bool) { v.store(r, m, free[0], masked) })
+	SUBQ(Imm(uint64(rows)), left)
+	JLE(LabelRef("done"))
+	MOVQ(walk, ptrC)
+	MOVQ(field(offATS), walk)
+	ADDQ(walk, field(offA))
+	JMP(LabelRef("next"))
+}
+
+// load moves a vector, under the mask of the last lanes if asked. AVX2 reads its mask each time: no register is left for it.
+func (v gemmISA) load(m Mem, r, tmp VecPhysical, masked bool) {
+	switch {
+	case !masked:
+		VMOVUPS(m, r)
+	case v.bytes == 64:
+		VMOVUPS_Z(m, K1, r)
+	default:
+		VMOVUPS(field(offMask), tmp)
+		VMASKMOVPS(m, tmp, r)
+	}
+}
+
+func (v gemmISA) store(r VecPhysical, m Mem, tmp VecPhysical, masked bool) {
+	switch {
+	case !masked:
+		VMOVUPS(r, m)
+	case v.bytes == 64:
+		VMOVUPS(r, K1, m)
+	default:
+		VMOVUPS(field(offMask), tmp)
+		VMASKMOVPS(r, tmp, m)
+	}
+}
+
+// prefetchNextC asks for the lines of C that the next tile starts from, so that it does not wait for them.
+func prefetchNextC(v gemmISA, rows, vecs int) {
+	LEAQ(Mem{Base: ptrC, Index: rsc, Scale: uint8(rows)}, walk)
+	for range rows {
+		for d := 0; d < vecs*v.bytes; d += 64 {
+			PREFETCHT0(Mem{Base: walk, Disp: d})
+		}
+		ADDQ(rsc, walk)
+	}
+}
+
+// rowOfA is the address of A's element in row r of the tile and the current step of K.
+func rowOfA(r int) Mem {
+	base := ptrA
+	if r >= 4 {
+		base = ptrA4
+	}
+	switch r % 4 {
+	case 1:
+		return Mem{Base: base, Index: rsa, Scale: 1}
+	case 2:
+		return Mem{Base: base, Index: rsa, Scale: 2}
+	case 3:
+		return Mem{Base: base, Index: rsa3, Scale: 1}
+	}
+	return Mem{Base: base}
+}
+
+// narrowLoop is the inner loop of tiles with few vectors: a row of B stays in registers, elements of A pass through.
+func narrowLoop(v gemmISA, name string, rows, vecs int, masked bool, acc func(r, i int) VecPhysical, free []VecPhysical) {
+	row, pass := free[:vecs], free[vecs:]
+	TESTQ(count, count)
+	JZ(LabelRef(name + "end"))
+	Label(name + "loop")
+	for i := range vecs {
+		v.load(Mem{Base: ptrB, Disp: i * v.bytes}, row[i], pass[0], masked && i == vecs-1)
+	}
+	ADDQ(rsb, ptrB)
+	for r := range rows {
+		x := pass[r%min(len(pass), 5)]
+		VBROADCASTSS(rowOfA(r), x)
+		for i := range vecs {
+			VFMADD231PS(row[i], x, acc(r, i))
+		}
+	}
+	nextK(name, rows)
+}
+
+// wideLoop is the inner loop of tiles with few rows: A stays in registers, a row of B passes through, and the row eight steps ahead, which lies
+// on another page where no hardware looks ahead, is asked for.
+func wideLoop(v gemmISA, name string, rows, vecs int, acc func(r, i int) VecPhysical, free []VecPhysical) {
+	column, pass := free[:rows], free[rows:]
+	TESTQ(count, count)
+	JZ(LabelRef(name + "end"))
+	Label(name + "loop")
+	for r := range rows {
+		VBROADCASTSS(rowOfA(r), column[r])
+	}
+	for i := range vecs {
+		if at := i * v.bytes; at%64 == 0 {
+			PREFETCHT0(Mem{Base: ptrB, Index: ahead, Scale: 1, Disp: at})
+		}
+		m := Mem{Base: ptrB, Disp: i * v.bytes}
+		if rows == 1 {
+			VFMADD231PS(m, column[0], acc(0, i))
+			continue
+		}
+		x := pass[i%len(pass)]
+		VMOVUPS(m, x)
+		for r := range rows {
+			VFMADD231PS(x, column[r], acc(r, i))
+		}
+	}
+	ADDQ(rsb, ptrB)
+	nextK(name, rows)
+}
+
+func nextK(name string, rows int) {
+	ADDQ(csa, ptrA)
+	if rows > 4 {
+		ADDQ(csa, ptrA4)
+	}
+	DECQ(count)
+	JNZ(LabelRef(name + "loop"))
+	Label(name + "end")
 }

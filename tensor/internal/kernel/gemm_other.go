@@ -1,0 +1,17 @@
+//go:build !amd64 || purego
+
+package kernel
+
+func multiply(m, n, k int, a []float32, rsa, csa, ats int, b []float32, ldb int, c []float32, ldc int, acc bool) {
+	multiplyGo(m, n, k, a, rsa, csa, ats, b, ldb, c, ldc, acc)
+}
+
+func packWhole(int, []float32, int, []float32) bool { return false }
+
+func transposeBlocks(rows, cols int, src []float32, lds int, dst []float32, ldd int) (doneRows, doneCols int) {
+	return 0, 0
+}
+
+func peakLoop() (func(rounds int), float64) { return nil, 0 }
+
+func readBlocks(data []float32) { _ = Sum(data) }
