@@ -99,5 +99,5 @@ func loadFolder(dir string) (Tokenizer, error) {
 	return nil, fmt.Errorf("%s: no tokenizer here: expected tokenizer.json, or encoder.json and vocab.bpe", dir)
 }
 
-// turnEnds are the names of tokens that close a turn in chat formats in use.
-var turnEnds = []string{"<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<|return|>", "<|end_of_turn|>", "<end_of_turn>", "<turn|>", "<|endofturn|>", "<｜end▁of▁sentence｜>"}
+// turnEnds are the names of tokens that close a turn or a text in formats in use.
+var turnEnds = []string{"<|endoftext|>", "<|end_of_text|>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<|return|>", "<|end_of_turn|>", "<end_of_turn>", "<turn|>", "<|endofturn|>", "<｜end▁of▁sentence｜>"}

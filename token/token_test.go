@@ -176,7 +176,7 @@ func TestSmolLM2(t *testing.T) {
 			t.Errorf("decoded %q, want %q", got, c.Continuation_text)
 		}
 	}
-	if tok.BOS() != 1 || tok.EOS() != 2 || tok.PAD() != 2 || !slices.Equal(tok.EndIDs(), []int32{2}) || tok.ChatTemplate() == "" {
+	if tok.BOS() != 1 || tok.EOS() != 2 || tok.PAD() != 2 || !slices.Equal(tok.EndIDs(), []int32{2, 0}) || tok.ChatTemplate() == "" {
 		t.Errorf("bos %d eos %d pad %d ends %v", tok.BOS(), tok.EOS(), tok.PAD(), tok.EndIDs())
 	}
 }
