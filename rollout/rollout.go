@@ -166,3 +166,54 @@ func Score(ctx context.Context, f engine.Frozen, rows []engine.Row, channel stri
 	}
 	return nil
 }
+
+// Episodes lists the episodes of all groups.
+func Episodes(groups []*Group) []*Episode {
+	var out []*Episode
+	for _, g := range groups {
+		out = append(out, g.Episodes...)
+	}
+	return out
+}
+
+// Varies reports whether a group's valid scores differ: otherwise it teaches nothing (DAPO's dynamic filter, Yu et al. 2025).
+func Varies(g *Group) bool {
+	valid := g.Valid()
+	for _, e := range valid {
+		if e.Grade.Score != valid[0].Grade.Score {
+			return true
+		}
+	}
+	return false
+}
+
+// AddTerm adds a named term to an episode's score.
+func AddTerm(e *Episode, name string, value float64) {
+	e.Grade.Score += value
+	e.Grade.Terms = append(e.Grade.Terms, reward.Term{Name: name, Value: value, Turn: -1})
+}
+
+// KLReward takes weight times the mean estimate of KL(policy || ref) over an answer's sampled tokens off its score.
+func KLReward(ctx context.Context, ref engine.Frozen, groups []*Group, kind objective.KLEstimator, weight float64) error {
+	all := rows(groups, engine.KindSampled, func(*Episode, *engine.Sequence) bool { return true })
+	if err := Score(ctx, ref, all, engine.ChanRef); err != nil {
+		return err
+	}
+	for _, e := range Episodes(groups) {
+		sum, n := 0.0, 0.0
+		for _, s := range e.Segs {
+			old, base := s.Channel(engine.ChanOld), s.Channel(engine.ChanRef)
+			for t := range s.Tokens {
+				if s.KindAt(t) == engine.KindSampled {
+					kl, _ := kind.Value(float64(old[t]), float64(base[t]))
+					sum += kl
+					n++
+				}
+			}
+		}
+		if n > 0 {
+			AddTerm(e, "kl", -weight*sum/n)
+		}
+	}
+	return nil
+}

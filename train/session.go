@@ -354,3 +354,17 @@ func (s *Session) keepTexts(stage string, step int, r *eval.Result) error {
 	}
 	return nil
 }
+
+// FirstBatch collects a node's first step without training, for --dry-run.
+func (s *Session) FirstBatch(ctx context.Context, n *Node) ([]engine.Stream, error) {
+	st := &Step{Env: &s.Env, Node: n, Seed: s.Common.Seed, s: s}
+	if err := s.prepare(ctx, st, nil); err != nil {
+		return nil, err
+	}
+	s.Env.Key = engine.NewKey(s.Common.Seed, "sample", 0)
+	groups, err := n.Method.Collect(ctx, st)
+	if err != nil {
+		return nil, err
+	}
+	return n.Method.Streams(ctx, st, groups)
+}

@@ -17,6 +17,8 @@ import (
 
 // cli is the command line; the order of its fields is the order of the help.
 type cli struct {
+	Run        runCmd        `cmd:"" help:"Train a model by a recipe."`
+	Resume     resumeCmd     `cmd:"" help:"Go on with a run that was stopped or killed."`
 	Models     modelsCmd     `cmd:"" help:"Look into, convert and merge checkpoints."`
 	Data       dataCmd       `cmd:"" help:"Look at training rows as tokens with weights, and check them."`
 	Runs       runsCmd       `cmd:"" help:"List, show, compare and export runs."`

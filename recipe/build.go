@@ -1,0 +1,193 @@
+package recipe
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+
+	"github.com/hone-lm/hone/chat"
+	"github.com/hone-lm/hone/data"
+	"github.com/hone-lm/hone/engine"
+	"github.com/hone-lm/hone/eval"
+	"github.com/hone-lm/hone/rollout"
+	"github.com/hone-lm/hone/task"
+	"github.com/hone-lm/hone/token"
+	"github.com/hone-lm/hone/train"
+)
+
+// Build is what a plan may use while it is being made: the prompt format and the tokenizer, but no model.
+type Build struct {
+	Format  *rollout.Format
+	Common  *train.Common
+	Context int // longest sequence in tokens
+}
+
+// Problems opens a task as a source of one split.
+func (b *Build) Problems(ref string, split task.Split) (task.Task, train.Source, error) {
+	r, err := task.ParseRef(ref)
+	if err != nil {
+		return nil, nil, err
+	}
+	t, err := task.Open(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	switch t := t.(type) {
+	case task.Generator:
+		return t, task.NewStream(t, b.Common.Seed, split, r.Level), nil
+	case task.Source:
+		list, err := t.Problems(split)
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(list) == 0 {
+			return nil, nil, fmt.Errorf("task %s has no problems in split %q", ref, split)
+		}
+		return t, &shuffled{list: list, key: engine.NewKey(b.Common.Seed, "problems")}, nil
+	}
+	return nil, nil, fmt.Errorf("task %s neither generates problems nor reads them", ref)
+}
+
+// shuffled goes through a list in a new random order every epoch.
+type shuffled struct {
+	list  []*task.Problem
+	key   engine.Key
+	epoch int
+	order []int
+}
+
+// At implements train.Source.
+func (s *shuffled) At(i int) (*task.Problem, error) {
+	if epoch := i / len(s.list); s.order == nil || epoch != s.epoch {
+		s.epoch, s.order = epoch, data.Order(s.key, epoch, len(s.list))
+	}
+	return s.list[s.order[i%len(s.list)]], nil
+}
+
+// Suite returns the held-out problems of a task: the test split, the same for every seed.
+func (b *Build) Suite(ref string) (*eval.Suite, error) {
+	r, err := task.ParseRef(ref)
+	if err != nil {
+		return nil, err
+	}
+	t, err := task.Open(r)
+	if err != nil {
+		return nil, err
+	}
+	e := &b.Common.Eval
+	s := &eval.Suite{Name: r.Name, Grader: rollout.TaskGrader{Task: t}, Seed: e.Seed, Params: engine.Params{Greedy: true, MaxTokens: e.MaxTokens}}
+	switch t := t.(type) {
+	case task.Generator:
+		s.Problems, err = task.NewStream(t, e.Seed, task.Test, r.Level).Distinct(e.Problems)
+	case task.Source:
+		if s.Problems, err = t.Problems(task.Test); len(s.Problems) > e.Problems {
+			s.Problems = s.Problems[:e.Problems]
+		}
+	}
+	return s, err
+}
+
+// Demos turns problems of a task's training split into demonstrations: the expert's trace in a form.
+func (b *Build) Demos(ref string, form task.Form, n int) ([]*engine.Sequence, error) {
+	t, source, err := b.Problems(ref, task.Train)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]*engine.Sequence, 0, n)
+	for i := range n {
+		p, err := source.At(i)
+		if err != nil {
+			return nil, err
+		}
+		trace, err := t.Expert(p)
+		if err != nil {
+			return nil, err
+		}
+		wording := task.Compact
+		if r, _ := task.ParseRef(ref); r.Options["wording"] == string(task.Natural) {
+			wording = task.Natural
+		}
+		parts, err := trace.Render(form, wording)
+		if err != nil {
+			return nil, err
+		}
+		s, err := b.Format.Demo(p, task.Join(parts, wording))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// Rows reads and encodes a data file; a task's name in place of a file gives its demonstrations.
+func (b *Build) Rows(d DataConfig) ([]*engine.Sequence, error) {
+	if r, err := task.ParseRef(d.Path); err == nil && task.About(r.Name) != "" {
+		if _, err := os.Stat(d.Path); err != nil {
+			return b.Demos(d.Path, task.Form(d.Form), d.Rows)
+		}
+	}
+	rows, err := data.Read(d.Path, data.Options{Prompt: d.Prompt, Completion: d.Completion})
+	if err != nil {
+		return nil, err
+	}
+	if d.Rows > 0 && len(rows) > d.Rows {
+		rows = rows[:d.Rows]
+	}
+	examples, _, err := data.EncodeAll(rows, b.codec(), data.TrainOn(d.TrainOn), b.Context, data.TooLong(d.TooLong))
+	if err != nil {
+		return nil, err
+	}
+	out := make([]*engine.Sequence, len(examples))
+	for i, e := range examples {
+		s := &engine.Sequence{ID: engine.ItemID{Problem: e.Source}, Tokens: e.Tokens, Kind: make([]engine.Kind, len(e.Tokens))}
+		for t, w := range e.Weights {
+			if w != 0 {
+				s.Kind[t] = engine.KindDemo
+			}
+		}
+		out[i] = s
+	}
+	return out, nil
+}
+
+// codec joins rows to the tokenizer and the chat template.
+func (b *Build) codec() data.Codec {
+	tok, template := b.Format.Tok, b.Format.Template
+	c := data.Codec{End: tok.EndIDs(), Encode: func(text string) ([]int32, error) { return tok.Encode(text, token.EncodeOptions{}), nil }}
+	if begin := tok.Encode("", token.EncodeOptions{AddSpecial: true}); len(begin) > 0 && begin[0] == tok.BOS() {
+		c.Begin = begin[:1]
+	}
+	if template == nil {
+		return c
+	}
+	c.Chat = func(messages []data.Message, tools json.RawMessage, on data.TrainOn) ([]int32, []float32, error) {
+		var turns []chat.Message
+		if b.Format.System != "" && (len(messages) == 0 || messages[0].Role != "system") {
+			turns = append(turns, chat.Message{Role: "system", Content: b.Format.System})
+		}
+		for _, m := range messages {
+			turn := chat.Message{Role: m.Role, Content: m.Content}
+			if m.Raw != nil {
+				if err := json.Unmarshal(m.Raw, &turn); err != nil {
+					return nil, nil, err
+				}
+			}
+			turns = append(turns, turn)
+		}
+		got, err := chat.TrainTokens(tok, template, turns, tools, string(on))
+		return got.IDs, got.Weights, err
+	}
+	return c
+}
+
+// DataConfig names rows to learn from.
+type DataConfig struct {
+	Path       string `yaml:"data" help:"JSONL or JSON file, or a task such as countdown?level=3 whose expert demonstrates"`
+	Prompt     string `yaml:"prompt" help:"column with the question"`
+	Completion string `yaml:"completion" help:"column with the answer"`
+	Rows       int    `yaml:"rows" help:"rows used; 0 = all of a file"`
+	Form       string `yaml:"form" help:"of a task's demonstrations: short, verbose or planned"`
+	TrainOn    string `yaml:"train_on" help:"answers, last or all"`
+	TooLong    string `yaml:"too_long" help:"rows longer than the context: error, truncate or split"`
+}
