@@ -69,7 +69,7 @@ func bySplit(expr, behavior string, invert bool) (splitter, error) {
 	if next, ok := scanners[expr]; ok && behavior == isolated {
 		return byScanner(next), nil // no gaps, so invert changes nothing
 	}
-	re, err := regexp2.Compile(expr)
+	re, err := regexp2.Compile(expr, regexp2.OptionMaxBacktrackingStackSize(-1))
 	if err != nil {
 		return nil, fmt.Errorf("expression %s: %w", quote(expr), err)
 	}

@@ -119,3 +119,16 @@ func TestSplitBehaviours(t *testing.T) {
 func lacks(t *bpe, r rune) bool {
 	return slices.ContainsFunc([]byte(string(r)), func(b byte) bool { return t.byteID[b] < 0 })
 }
+
+// TestLongRun: a run longer than the matcher's usual stack is still cut as the expression says.
+func TestLongRun(t *testing.T) {
+	split, err := bySplit(`(?:ab|a|bb?)+x|\s+(?!\S)|\s+`, isolated, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := strings.Repeat("ab", 200_000) + "x" + strings.Repeat(" ", 200_000) + "y"
+	want := []span{{0, 400_001}, {400_001, 600_000}, {600_000, 600_001}, {600_001, 600_002}}
+	if got := split(s, span{0, len(s)}, nil); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got[:min(len(got), 6)], want)
+	}
+}
