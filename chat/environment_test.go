@@ -34,11 +34,11 @@ func TestEnvironment(t *testing.T) {
 func TestRenderErrors(t *testing.T) {
 	for _, c := range []struct{ template, context, want string }{
 		{"{{ raise_exception('no tools here') }}", "{}", "no tools here"},
-		{"{% if %}", "{}", "unclosed if"},
+		{"{% if %}", "{}", "line 1: expected an expression"},
 		{"a", "[1]", "must be a JSON object"},
 		{"a", `{"a": 1} 2`, "more than one"},
-		{"a", strings.Repeat("[", 10000), "nested deeper"},
-		{"{{ x | tojson }}", "{}", "undefined"},
+		{"a", strings.Repeat("[", 10000), "nested more than"},
+		{"{{ x | tojson }}", "{}", "Undefined is not JSON"},
 	} {
 		if _, err := RenderContext(c.template, []byte(c.context), now); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s over %.40s: got %v, want an error with %q", c.template, c.context, err, c.want)
@@ -90,11 +90,6 @@ func FuzzRender(f *testing.F) {
 	f.Add("{% for m in messages %}{{ m | tojson }}{% endfor %}", `{"messages":[{"a":1.5}]}`)
 	f.Add("{% generation %}{{{'a':1}}}{% endgeneration %}", "{}")
 	f.Fuzz(func(t *testing.T, template, context string) {
-		for _, heavy := range []string{"range", "for", "macro", "*", "batch", "indent"} { // the library sets no bounds
-			if strings.Contains(template, heavy) {
-				return
-			}
-		}
 		_, _ = RenderContext(template, []byte(context), now) // must not panic
 	})
 }

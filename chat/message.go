@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/ardanlabs/jinja"
+	"github.com/hone-lm/hone/chat/internal/jinja"
 )
 
 // Message is one turn of a conversation.
@@ -55,10 +55,10 @@ func (m Message) MarshalJSON() ([]byte, error) {
 // value is the message as templates see it.
 func (m Message) value() (jinja.Value, error) {
 	if m.Raw != nil {
-		return fromJSON(m.Raw)
+		return jinja.FromJSON(m.Raw)
 	}
 	d := jinja.NewDict()
-	d.AsDict().Set("role", jinja.NewString(m.Role))
-	d.AsDict().Set("content", jinja.NewString(m.Content))
+	d.Set("role", m.Role)
+	d.Set("content", m.Content)
 	return d, nil
 }

@@ -9,10 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
-	"github.com/ardanlabs/jinja"
-
+	"github.com/hone-lm/hone/chat/internal/jinja"
 	"github.com/hone-lm/hone/token"
 )
 
@@ -23,14 +23,13 @@ var ErrNoTemplate = errors.New("the tokenizer has no chat template: name one, or
 type Template struct {
 	name    string
 	program *jinja.Template
-	marked  *jinja.Template // with {% generation %} blocks turned into marks; nil: the template has none
 	base    map[string]jinja.Value
 }
 
 // New compiles a chat template. With an empty source it takes the tokenizer's own (ErrNoTemplate if there is none). The tokenizer's
 // special tokens become bos_token, eos_token, pad_token and unk_token of the context; tok may be nil.
 func New(source string, tok token.Tokenizer) (*Template, error) {
-	t := &Template{name: "template", base: map[string]jinja.Value{"tools": jinja.None()}}
+	t := &Template{name: "template", base: map[string]jinja.Value{"tools": nil, "documents": nil}}
 	if tok != nil {
 		t.name = tok.Name()
 		if source == "" {
@@ -38,7 +37,7 @@ func New(source string, tok token.Tokenizer) (*Template, error) {
 		}
 		special := func(key string, id int32) {
 			if id >= 0 {
-				t.base[key] = jinja.NewString(tok.Token(id))
+				t.base[key] = tok.Token(id)
 			}
 		}
 		special("bos_token", tok.BOS())
@@ -49,17 +48,9 @@ func New(source string, tok token.Tokenizer) (*Template, error) {
 	if source == "" {
 		return nil, fmt.Errorf("%s: %w", t.name, ErrNoTemplate)
 	}
-	plain, marked, has, err := prepare(source)
-	if err != nil {
+	var err error
+	if t.program, err = jinja.Parse(source); err != nil {
 		return nil, fmt.Errorf("chat template of %s: %w", t.name, err)
-	}
-	if t.program, err = compile(plain); err != nil {
-		return nil, fmt.Errorf("chat template of %s: %w", t.name, err)
-	}
-	if has {
-		if t.marked, err = compile(marked); err != nil {
-			return nil, fmt.Errorf("chat template of %s: %w", t.name, err)
-		}
 	}
 	return t, nil
 }
@@ -74,62 +65,70 @@ type RenderOptions struct {
 
 // Render renders messages as text. An error of the template itself (raise_exception) is returned with its text.
 func (t *Template) Render(msgs []Message, o RenderOptions) (string, error) {
-	return t.render(t.program, msgs, o)
+	res, err := t.render(msgs, o)
+	return res.Text, err
 }
 
-func (t *Template) render(p *jinja.Template, msgs []Message, o RenderOptions) (string, error) {
+func (t *Template) render(msgs []Message, o RenderOptions) (jinja.Result, error) {
+	fail := func(what string, err error) (jinja.Result, error) {
+		return jinja.Result{}, fmt.Errorf("%s: %w", what, err)
+	}
 	data := maps.Clone(t.base)
 	items := make([]jinja.Value, len(msgs))
 	for i, m := range msgs {
-		v, err := m.value()
-		if err != nil {
-			return "", fmt.Errorf("message %d: %w", i+1, err)
+		var err error
+		if items[i], err = m.value(); err != nil {
+			return fail(fmt.Sprintf("message %d", i+1), err)
 		}
-		items[i] = v
 	}
-	data["messages"] = jinja.NewList(items)
-	data["add_generation_prompt"] = jinja.NewBool(o.AddGenerationPrompt)
+	data["messages"] = &jinja.List{Items: items}
+	data["add_generation_prompt"] = o.AddGenerationPrompt
 	if len(o.Tools) > 0 {
-		v, err := fromJSON(o.Tools)
+		v, err := jinja.FromJSON(o.Tools)
 		if err != nil {
-			return "", fmt.Errorf("tools: %w", err)
+			return fail("tools", err)
 		}
 		data["tools"] = v
 	}
-	for k, raw := range o.Context {
-		v, err := fromJSON(raw)
+	for _, k := range slices.Sorted(maps.Keys(o.Context)) {
+		v, err := jinja.FromJSON(o.Context[k])
 		if err != nil {
-			return "", fmt.Errorf("context %s: %w", k, err)
+			return fail("context "+k, err)
 		}
 		data[k] = v
 	}
-	text, err := run(p, data, o.Now)
+	res, err := t.program.Render(data, present(o.Now))
 	if err != nil {
-		return "", fmt.Errorf("chat template of %s: %w", t.name, err)
+		return fail("chat template of "+t.name, err)
 	}
-	return text, nil
+	return res, nil
 }
 
 // RenderContext renders a template over a JSON object of variables. now is the time that strftime_now sees; zero: the present.
 func RenderContext(source string, context json.RawMessage, now time.Time) (string, error) {
-	plain, _, _, err := prepare(source)
-	if err != nil {
-		return "", err
-	}
-	p, err := compile(plain)
+	p, err := jinja.Parse(source)
 	if err != nil {
 		return "", err
 	}
 	data := map[string]jinja.Value{}
 	if len(context) > 0 {
-		v, err := fromJSON(context)
+		v, err := jinja.FromJSON(context)
 		if err != nil {
 			return "", fmt.Errorf("context: %w", err)
 		}
-		if !v.IsDict() {
+		d, ok := v.(*jinja.Dict)
+		if !ok {
 			return "", errors.New("context: must be a JSON object")
 		}
-		maps.Copy(data, v.AsDict().Data)
+		data = d.Strings()
 	}
-	return run(p, data, now)
+	res, err := p.Render(data, present(now))
+	return res.Text, err
+}
+
+func present(now time.Time) time.Time {
+	if now.IsZero() {
+		return time.Now()
+	}
+	return now
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hone-lm/hone/chat/internal/jinja"
 	"github.com/hone-lm/hone/token"
 )
 
@@ -100,13 +101,13 @@ func parts(text string, spans []span) []span {
 
 // answers renders messages and finds the assistant's part of each of its turns, with the token that ends it.
 func (t *Template) answers(tok token.Tokenizer, msgs []Message, o RenderOptions) (string, []span, error) {
-	text, err := t.Render(msgs, o)
+	res, err := t.render(msgs, o)
 	if err != nil {
 		return "", nil, err
 	}
-	if t.marked != nil {
-		spans, err := t.marks(text, msgs, o)
-		return text, spans, err
+	text := res.Text
+	if len(res.Generation) > 0 && !res.Lost {
+		return text, blocks(tok, text, res.Generation), nil
 	}
 	var spans []span
 	for i, m := range msgs {
@@ -123,6 +124,32 @@ func (t *Template) answers(tok token.Tokenizer, msgs []Message, o RenderOptions)
 		spans = append(spans, s)
 	}
 	return text, spans, nil
+}
+
+// blocks turns what {% generation %} blocks wrote into answers: parts that touch are one, empty ones are left out, and an end token that
+// follows belongs to the answer, whether the template has it in the block or not.
+func blocks(tok token.Tokenizer, text string, list []jinja.Span) []span {
+	var out []span
+	for _, g := range list {
+		if n := len(out); n > 0 && out[n-1].to == g.From {
+			out[n-1].to = g.To
+		} else if g.From < g.To {
+			out = append(out, span{g.From, g.To})
+		}
+	}
+	for i := range out {
+		s := &out[i]
+		if lastEnd(tok, text[s.from:s.to]) == s.to-s.from {
+			continue
+		}
+		for _, id := range tok.EndIDs() {
+			if name := tok.Token(id); strings.HasPrefix(text[s.to:], name) {
+				s.to += len(name)
+				break
+			}
+		}
+	}
+	return out
 }
 
 func (t *Template) lost(i int, why string) error {

@@ -122,7 +122,6 @@ func TestTrainTokensErrors(t *testing.T) {
 		{"wrong on", "", "some", say("Hi", "Ho"), `train on "some"`},
 		{"backwards", `{% for m in messages | reverse %}{{ m.content }}{% endfor %}`, Answers, say("a", "b"), "message 2: cannot tell"},
 		{"raises", `{% if messages[-1].role == 'user' %}{{ raise_exception('no user last') }}{% endif %}{{ messages[0].content }}`, Answers, say("a", "b"), "no user last"},
-		{"marks in text", `{% generation %}{{ messages[0].content }}{% endgeneration %}`, Answers, say("\uFDD0", "b"), "U+FDD0"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := TrainTokens(tok, template(t, c.source, tok), c.msgs, nil, c.on)

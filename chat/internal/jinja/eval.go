@@ -1,0 +1,630 @@
+package jinja
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+func (r *run) eval(e expr, s *scope) (Value, error) {
+	if err := r.step(); err != nil {
+		return nil, err
+	}
+	switch x := e.(type) {
+	case *constant:
+		return x.v, nil
+	case *name:
+		if v, ok := s.get(x.id); ok {
+			return v, nil
+		}
+		if v, ok := r.globals[x.id]; ok {
+			return v, nil
+		}
+		return undefined("'%s' is undefined", x.id), nil
+	case *array:
+		items, err := r.all(x.items, s)
+		return &List{Items: items, Tuple: x.tuple}, err
+	case *dictionary:
+		return r.dictionary(x, s)
+	case *attribute:
+		of, err := r.eval(x.of, s)
+		if err != nil {
+			return nil, err
+		}
+		return getattr(of, x.id)
+	case *item:
+		return r.item(x, s)
+	case *unary:
+		return r.unary(x, s)
+	case *binary:
+		a, err := r.eval(x.a, s)
+		if err != nil {
+			return nil, err
+		}
+		b, err := r.eval(x.b, s)
+		if err != nil {
+			return nil, err
+		}
+		return arithmetic(x.op, a, b)
+	case *logic:
+		a, err := r.eval(x.a, s)
+		if err != nil || truthy(a) == x.or {
+			return a, err
+		}
+		return r.eval(x.b, s)
+	case *concat:
+		return r.concat(x, s)
+	case *comparison:
+		return r.comparison(x, s)
+	case *choice:
+		c, err := r.eval(x.cond, s)
+		switch {
+		case err != nil:
+			return nil, err
+		case truthy(c):
+			return r.eval(x.yes, s)
+		case x.no != nil:
+			return r.eval(x.no, s)
+		}
+		return undefined("the inline if-expression evaluated to false and no else section was defined."), nil
+	case *call:
+		fn, err := r.eval(x.fn, s)
+		if err != nil {
+			return nil, err
+		}
+		args, kw, err := r.arguments(&x.arguments, s)
+		if err != nil {
+			return nil, err
+		}
+		return r.call(fn, args, kw)
+	case *filter:
+		of, err := r.eval(x.of, s)
+		if err != nil {
+			return nil, err
+		}
+		return r.filter(x, of, s)
+	case *test:
+		of, err := r.eval(x.of, s)
+		if err != nil {
+			return nil, err
+		}
+		args, kw, err := r.arguments(&x.arguments, s)
+		if err != nil {
+			return nil, err
+		}
+		ok, err := r.test(x.id, of, args, kw)
+		return ok, at(x.line, err)
+	}
+	return nil, fmt.Errorf("expression %T", e)
+}
+
+func (r *run) all(list []expr, s *scope) ([]Value, error) {
+	out := make([]Value, len(list))
+	for i, x := range list {
+		v, err := r.eval(x, s)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = v
+	}
+	return out, nil
+}
+
+func (r *run) dictionary(x *dictionary, s *scope) (Value, error) {
+	d := NewDict()
+	for i := range x.keys {
+		k, err := r.eval(x.keys[i], s)
+		if err != nil {
+			return nil, err
+		}
+		v, err := r.eval(x.vals[i], s)
+		if err != nil {
+			return nil, err
+		}
+		if !d.set(k, v) {
+			return nil, typeError("unhashable type: '%s'", typeName(k))
+		}
+	}
+	return d, nil
+}
+
+// arguments evaluates the arguments of a call; kw is nil if there are no named ones.
+func (r *run) arguments(a *arguments, s *scope) (args []Value, kw *Dict, err error) {
+	if args, err = r.all(a.args, s); err != nil {
+		return nil, nil, err
+	}
+	if a.star != nil {
+		v, err := r.eval(a.star, s)
+		if err != nil {
+			return nil, nil, err
+		}
+		more, err := iterate(v)
+		if err != nil {
+			return nil, nil, err
+		}
+		args = append(args, more...)
+	}
+	if len(a.names) > 0 || a.starred != nil {
+		kw = NewDict()
+	}
+	for i, id := range a.names {
+		v, err := r.eval(a.kwargs[i], s)
+		if err != nil {
+			return nil, nil, err
+		}
+		kw.set(id, v)
+	}
+	if a.starred != nil {
+		v, err := r.eval(a.starred, s)
+		if err != nil {
+			return nil, nil, err
+		}
+		d, ok := v.(*Dict)
+		if !ok {
+			return nil, nil, typeError("argument after ** must be a mapping, not %s", typeName(v))
+		}
+		for i, k := range d.keys {
+			kw.set(k, d.vals[i])
+		}
+	}
+	return args, kw, nil
+}
+
+func (r *run) call(fn Value, args []Value, kw *Dict) (Value, error) {
+	switch f := fn.(type) {
+	case *Func:
+		return f.call(r, args, kw)
+	case *object:
+		if f.call != nil {
+			return f.call.call(r, args, kw)
+		}
+	case *Undefined:
+		return nil, f.err()
+	}
+	return nil, typeError("'%s' object is not callable", typeName(fn))
+}
+
+// filter applies one filter to a value.
+func (r *run) filter(f *filter, of Value, s *scope) (Value, error) {
+	args, kw, err := r.arguments(&f.arguments, s)
+	if err != nil {
+		return nil, err
+	}
+	v, err := r.apply(f.id, of, args, kw)
+	return v, at(f.line, err)
+}
+
+func (r *run) apply(id string, of Value, args []Value, kw *Dict) (Value, error) {
+	fn, ok := r.filters[id]
+	if !ok {
+		return nil, fmt.Errorf("TemplateAssertionError: No filter named %q.", id)
+	}
+	v, err := fn(r, of, args, kw)
+	if err != nil {
+		return nil, err
+	}
+	return v, bounded(v)
+}
+
+// pipe applies the filters of a block to its text.
+func (r *run) pipe(e expr, of Value, s *scope) (Value, error) {
+	f := e.(*filter)
+	if f.of != nil {
+		var err error
+		if of, err = r.pipe(f.of, of, s); err != nil {
+			return nil, err
+		}
+	}
+	return r.filter(f, of, s)
+}
+
+func (r *run) unary(x *unary, s *scope) (Value, error) {
+	v, err := r.eval(x.x, s)
+	if err != nil {
+		return nil, err
+	}
+	if x.op == "not" {
+		return !truthy(v), nil
+	}
+	if u, ok := v.(*Undefined); ok {
+		return nil, u.err()
+	}
+	f, i, isInt, ok := number(v)
+	switch {
+	case !ok:
+		return nil, typeError("bad operand type for unary %s: '%s'", x.op, typeName(v))
+	case isInt && x.op == "-":
+		return -i, nil
+	case isInt:
+		return i, nil
+	case x.op == "-":
+		return -f, nil
+	}
+	return f, nil
+}
+
+func (r *run) concat(x *concat, s *scope) (Value, error) {
+	var b strings.Builder
+	for _, p := range x.parts {
+		v, err := r.eval(p, s)
+		if err != nil {
+			return nil, err
+		}
+		b.WriteString(str(v))
+	}
+	v := b.String()
+	return v, bounded(v)
+}
+
+func (r *run) comparison(x *comparison, s *scope) (Value, error) {
+	a, err := r.eval(x.first, s)
+	if err != nil {
+		return nil, err
+	}
+	for i, op := range x.ops {
+		b, err := r.eval(x.rest[i], s)
+		if err != nil {
+			return nil, err
+		}
+		ok, err := relation(op, a, b)
+		if err != nil || !ok {
+			return false, err
+		}
+		a = b
+	}
+	return true, nil
+}
+
+func relation(op string, a, b Value) (bool, error) {
+	switch op {
+	case "==":
+		return equal(a, b), nil
+	case "!=":
+		return !equal(a, b), nil
+	case "in":
+		return contains(b, a)
+	case "not in":
+		ok, err := contains(b, a)
+		return !ok, err
+	}
+	c, err := compare(a, b, op)
+	switch op {
+	case "<":
+		return c < 0, err
+	case "<=":
+		return c <= 0, err
+	case ">":
+		return c > 0, err
+	}
+	return c >= 0, err
+}
+
+// bounded refuses values that a hostile template has blown up.
+func bounded(v Value) error {
+	switch x := v.(type) {
+	case string:
+		if len(x) > maxText {
+			return errors.New(tooLarge)
+		}
+	case *List:
+		if len(x.Items) > maxItems {
+			return errors.New(tooLarge)
+		}
+	}
+	return nil
+}
+
+func (r *run) item(x *item, s *scope) (Value, error) {
+	of, err := r.eval(x.of, s)
+	if err != nil {
+		return nil, err
+	}
+	if cut, ok := x.key.(*slice); ok {
+		parts := [3]Value{}
+		for i, e := range [3]expr{cut.from, cut.to, cut.step} {
+			if e != nil {
+				if parts[i], err = r.eval(e, s); err != nil {
+					return nil, err
+				}
+			}
+		}
+		return cutValue(of, parts)
+	}
+	key, err := r.eval(x.key, s)
+	if err != nil {
+		return nil, err
+	}
+	return getitem(of, key)
+}
+
+// getitem is of[key].
+func getitem(of, key Value) (Value, error) {
+	switch x := of.(type) {
+	case *Undefined:
+		return nil, x.err()
+	case *Dict:
+		if v, ok := x.get(key); ok {
+			return v, nil
+		}
+	case *List, string:
+		if _, i, isInt, ok := number(key); ok && isInt {
+			if v, ok := element(of, i); ok {
+				return v, nil
+			}
+		}
+	}
+	if id, ok := key.(string); ok {
+		if m := method(of, id); m != nil {
+			return m, nil
+		}
+		return undefined("'%s object' has no attribute '%s'", typeName(of), id), nil
+	}
+	return undefined("%s object has no element %s", typeName(of), repr(key)), nil
+}
+
+func element(of Value, i int64) (Value, bool) {
+	if l, ok := of.(*List); ok {
+		if i < 0 {
+			i += int64(len(l.Items))
+		}
+		if i < 0 || i >= int64(len(l.Items)) {
+			return nil, false
+		}
+		return l.Items[i], true
+	}
+	s := of.(string)
+	if i < 0 {
+		i += int64(utf8.RuneCountInString(s))
+	}
+	for _, r := range s {
+		if i == 0 {
+			return string(r), true
+		}
+		i--
+	}
+	return nil, false
+}
+
+// getattr is of.id: a method first, then the key of a dictionary.
+func getattr(of Value, id string) (Value, error) {
+	switch x := of.(type) {
+	case *Undefined:
+		return nil, x.err()
+	case *Namespace:
+		if v, ok := x.attrs.get(id); ok {
+			return v, nil
+		}
+	case *List:
+		if i := slices.Index(x.names, id); i >= 0 {
+			return x.Items[i], nil
+		}
+	case *object:
+		if v, ok := x.attrs[id]; ok {
+			return v, nil
+		}
+	}
+	if m := method(of, id); m != nil {
+		return m, nil
+	}
+	if d, ok := of.(*Dict); ok {
+		if v, ok := d.get(id); ok {
+			return v, nil
+		}
+	}
+	return undefined("'%s object' has no attribute '%s'", typeName(of), id), nil
+}
+
+// cutValue is a slice of a list, a tuple or a text.
+func cutValue(of Value, parts [3]Value) (Value, error) {
+	if u, ok := of.(*Undefined); ok {
+		return nil, u.err()
+	}
+	var items []Value
+	switch of.(type) {
+	case string, *List:
+		items, _ = iterate(of)
+	default:
+		return nil, typeError("'%s' object is not subscriptable", typeName(of))
+	}
+	var num [3]int64
+	for i, p := range parts {
+		_, n, isInt, ok := number(p)
+		if p != nil && (!ok || !isInt) {
+			return nil, typeError("slice indices must be integers or None")
+		}
+		num[i] = n
+	}
+	step := num[2]
+	if parts[2] == nil {
+		step = 1
+	}
+	if step == 0 {
+		return nil, errors.New("ValueError: slice step cannot be zero")
+	}
+	n := int64(len(items))
+	lo, hi := int64(0), n // bounds of from and to
+	if step < 0 {
+		lo, hi = -1, n-1
+	}
+	place := func(given Value, v, standard int64) int64 {
+		if given == nil {
+			return standard
+		}
+		if v < 0 {
+			v += n
+		}
+		return max(lo, min(hi, v))
+	}
+	from, to := place(parts[0], num[0], lo), place(parts[1], num[1], hi)
+	if step < 0 {
+		from, to = place(parts[0], num[0], hi), place(parts[1], num[1], lo)
+	}
+	var out []Value
+	for i := from; step > 0 && i < to || step < 0 && i > to; i += step {
+		out = append(out, items[i])
+		if step > n || step < -n {
+			break
+		}
+	}
+	if l, ok := of.(*List); ok {
+		return &List{Items: out, Tuple: l.Tuple}, nil
+	}
+	var b strings.Builder
+	for _, c := range out {
+		b.WriteString(c.(string))
+	}
+	return b.String(), nil
+}
+
+// arithmetic is a op b for + - * / // % **.
+func arithmetic(op string, a, b Value) (Value, error) {
+	for _, v := range []Value{a, b} {
+		if u, ok := v.(*Undefined); ok && !(op == "%" && typeName(a) == "str") {
+			return nil, u.err()
+		}
+	}
+	if v, ok, err := sequence(op, a, b); ok || err != nil {
+		if err == nil {
+			err = bounded(v)
+		}
+		return v, err
+	}
+	fa, ia, intA, okA := number(a)
+	fb, ib, intB, okB := number(b)
+	if !okA || !okB {
+		if _, ok := a.(string); ok && op == "+" {
+			return nil, typeError("can only concatenate str (not \"%s\") to str", typeName(b))
+		}
+		return nil, typeError("unsupported operand type(s) for %s: '%s' and '%s'", op, typeName(a), typeName(b))
+	}
+	if (op == "/" || op == "//" || op == "%") && fb == 0 {
+		return nil, errors.New("ZeroDivisionError: division by zero")
+	}
+	if intA && intB && op != "/" && !(op == "**" && ib < 0) {
+		return integers(op, ia, ib)
+	}
+	switch op {
+	case "+":
+		return fa + fb, nil
+	case "-":
+		return fa - fb, nil
+	case "*":
+		return fa * fb, nil
+	case "/":
+		return fa / fb, nil
+	case "//":
+		return math.Floor(fa / fb), nil
+	case "%":
+		m := math.Mod(fa, fb)
+		if m != 0 && (m < 0) != (fb < 0) {
+			m += fb
+		}
+		return m, nil
+	}
+	return math.Pow(fa, fb), nil
+}
+
+// sequence is arithmetic on texts and lists: joined, repeated, formatted.
+func sequence(op string, a, b Value) (Value, bool, error) {
+	if s, ok := a.(string); ok && op == "%" {
+		v, err := percent(s, b)
+		return v, true, err
+	}
+	if op == "+" {
+		if x, ok := a.(string); ok {
+			if y, ok := b.(string); ok {
+				return x + y, true, nil
+			}
+		}
+		x, okX := a.(*List)
+		y, okY := b.(*List)
+		if okX && okY && x.Tuple == y.Tuple {
+			return &List{Items: append(append([]Value{}, x.Items...), y.Items...), Tuple: x.Tuple}, true, nil
+		}
+	}
+	if op != "*" {
+		return nil, false, nil
+	}
+	if _, n, isInt, ok := number(a); ok && isInt {
+		if _, _, _, ok := number(b); !ok {
+			return repeat(b, n)
+		}
+		return nil, false, nil
+	}
+	if _, n, isInt, ok := number(b); ok && isInt {
+		return repeat(a, n)
+	}
+	return nil, false, nil
+}
+
+func repeat(v Value, n int64) (Value, bool, error) {
+	n = max(n, 0)
+	switch x := v.(type) {
+	case string:
+		if n*int64(len(x)) > maxText || n > maxText {
+			return nil, false, errors.New(tooLarge)
+		}
+		return strings.Repeat(x, int(n)), true, nil
+	case *List:
+		if n > maxItems || n*int64(len(x.Items)) > maxItems {
+			return nil, false, errors.New(tooLarge)
+		}
+		out := &List{Tuple: x.Tuple}
+		for range n {
+			out.Items = append(out.Items, x.Items...)
+		}
+		return out, true, nil
+	}
+	return nil, false, nil
+}
+
+func integers(op string, a, b int64) (Value, error) {
+	overflow := errors.New("OverflowError: an integer does not fit into 64 bits")
+	switch op {
+	case "+":
+		if c := a + b; (c > a) == (b > 0) {
+			return c, nil
+		}
+	case "-":
+		if c := a - b; (c < a) == (b > 0) {
+			return c, nil
+		}
+	case "*":
+		if a == 0 || b == 0 {
+			return int64(0), nil
+		}
+		if c := a * b; c/b == a && !(a == -1 && b == math.MinInt64) && !(b == -1 && a == math.MinInt64) {
+			return c, nil
+		}
+	case "//", "%":
+		if b == -1 && a == math.MinInt64 {
+			return nil, overflow
+		}
+		q, m := a/b, a%b
+		if m != 0 && (m < 0) != (b < 0) {
+			q, m = q-1, m+b
+		}
+		if op == "%" {
+			return m, nil
+		}
+		return q, nil
+	case "**":
+		out := Value(int64(1))
+		for range min(b, 64) {
+			var err error
+			if out, err = integers("*", out.(int64), a); err != nil {
+				return nil, err
+			}
+		}
+		if b <= 64 || a == 0 || a == 1 {
+			return out, nil
+		}
+		if a == -1 {
+			return 1 - 2*(b%2), nil
+		}
+	}
+	return nil, overflow
+}

@@ -1,0 +1,635 @@
+package jinja
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// missing stands for an argument that was not given.
+type missing struct{}
+
+func given(v Value) bool { _, no := v.(missing); return !no }
+
+// params puts arguments in the order of names; what was not given is missing{}.
+func params(what string, args []Value, kw *Dict, names ...string) ([]Value, error) {
+	if len(args) > len(names) {
+		return nil, typeError("%s() takes at most %d arguments (%d given)", what, len(names), len(args))
+	}
+	out := make([]Value, len(names))
+	for i := range out {
+		out[i] = missing{}
+		if i < len(args) {
+			out[i] = args[i]
+		}
+	}
+	if kw == nil {
+		return out, nil
+	}
+	for k, key := range kw.keys {
+		i := slices.Index(names, str(key))
+		if i < 0 {
+			return nil, typeError("%s() got an unexpected keyword argument '%s'", what, str(key))
+		}
+		if i < len(args) {
+			return nil, typeError("%s() got multiple values for argument '%s'", what, names[i])
+		}
+		out[i] = kw.vals[k]
+	}
+	return out, nil
+}
+
+// texts returns the arguments as texts.
+func texts(what string, args []Value, kw *Dict, least, most int) ([]string, error) {
+	if kw != nil && kw.Len() > 0 {
+		return nil, typeError("%s() takes no keyword arguments", what)
+	}
+	if len(args) < least || len(args) > most {
+		return nil, typeError("%s() takes from %d to %d arguments (%d given)", what, least, most, len(args))
+	}
+	out := make([]string, len(args))
+	for i, a := range args {
+		s, ok := a.(string)
+		if !ok {
+			return nil, typeError("%s(): argument %d must be str, not %s", what, i+1, typeName(a))
+		}
+		out[i] = s
+	}
+	return out, nil
+}
+
+func integer(what string, v Value) (int, error) {
+	_, i, isInt, ok := number(v)
+	if !ok || !isInt {
+		return 0, typeError("%s: '%s' object cannot be interpreted as an integer", what, typeName(v))
+	}
+	return int(max(-1<<40, min(1<<40, i))), nil
+}
+
+type body = func(args []Value, kw *Dict) (Value, error)
+
+// method returns a method of a built-in type, nil if there is none.
+func method(of Value, id string) Value {
+	var f body
+	switch x := of.(type) {
+	case string:
+		f = textMethod(x, id)
+	case *Dict:
+		f = dictMethod(x, id)
+	case *List:
+		f = listMethod(x, id)
+	case float64:
+		if id == "is_integer" {
+			f = func([]Value, *Dict) (Value, error) { return x == float64(int64(x)), nil }
+		}
+	}
+	if f == nil {
+		return nil
+	}
+	return &Func{id, func(_ *run, args []Value, kw *Dict) (Value, error) {
+		v, err := f(args, kw)
+		if err == nil {
+			err = bounded(v)
+		}
+		return v, err
+	}}
+}
+
+func unsafe(of Value, id string) body {
+	return func([]Value, *Dict) (Value, error) { return nil, fmt.Errorf(noSandbox, id, typeName(of)) }
+}
+
+func dictMethod(d *Dict, id string) body {
+	switch id {
+	case "items":
+		return func([]Value, *Dict) (Value, error) { return &Generator{d.items(), true}, nil }
+	case "keys":
+		return func([]Value, *Dict) (Value, error) { return &Generator{slices.Clone(d.keys), true}, nil }
+	case "values":
+		return func([]Value, *Dict) (Value, error) { return &Generator{slices.Clone(d.vals), true}, nil }
+	case "get":
+		return func(args []Value, kw *Dict) (Value, error) {
+			if len(args) < 1 || len(args) > 2 || kw != nil {
+				return nil, typeError("get expected 1 or 2 arguments, got %d", len(args))
+			}
+			if v, ok := d.get(args[0]); ok {
+				return v, nil
+			}
+			if len(args) == 2 {
+				return args[1], nil
+			}
+			return nil, nil
+		}
+	case "copy":
+		return func([]Value, *Dict) (Value, error) {
+			c := NewDict()
+			for i, k := range d.keys {
+				c.set(k, d.vals[i])
+			}
+			return c, nil
+		}
+	case "clear", "pop", "popitem", "setdefault", "update":
+		return unsafe(d, id)
+	}
+	return nil
+}
+
+func listMethod(l *List, id string) body {
+	switch id {
+	case "index", "count":
+		return func(args []Value, kw *Dict) (Value, error) {
+			if len(args) != 1 || kw != nil {
+				return nil, typeError("%s() takes exactly one argument (%d given)", id, len(args))
+			}
+			n := int64(0)
+			for i, v := range l.Items {
+				if equal(v, args[0]) {
+					if n++; id == "index" {
+						return int64(i), nil
+					}
+				}
+			}
+			if id == "index" {
+				return nil, fmt.Errorf("ValueError: %s is not in list", repr(args[0]))
+			}
+			return n, nil
+		}
+	case "copy":
+		if !l.Tuple {
+			return func([]Value, *Dict) (Value, error) { return list(slices.Clone(l.Items)), nil }
+		}
+	case "append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort":
+		if !l.Tuple {
+			return unsafe(l, id)
+		}
+	}
+	return nil
+}
+
+// textMethod finds a method of str: first those that turn a text into another one or into a truth, then those with arguments.
+func textMethod(s, id string) body {
+	if f, ok := plainMethods[id]; ok {
+		return func(args []Value, kw *Dict) (Value, error) {
+			if len(args) > 0 || kw != nil {
+				return nil, typeError("str.%s() takes no arguments (%d given)", id, len(args))
+			}
+			return f(s), nil
+		}
+	}
+	switch id {
+	case "strip", "lstrip", "rstrip":
+		return func(args []Value, kw *Dict) (Value, error) { return strip(s, id, args, kw) }
+	case "startswith", "endswith":
+		return func(args []Value, kw *Dict) (Value, error) { return affix(s, id, args, kw) }
+	case "split", "rsplit":
+		return func(args []Value, kw *Dict) (Value, error) { return split(s, id, args, kw) }
+	case "replace":
+		return func(args []Value, kw *Dict) (Value, error) { return replace(s, args, kw) }
+	case "find", "rfind", "index", "rindex", "count":
+		return func(args []Value, kw *Dict) (Value, error) { return search(s, id, args, kw) }
+	case "removeprefix", "removesuffix", "partition", "rpartition":
+		return func(args []Value, kw *Dict) (Value, error) { return parts(s, id, args, kw) }
+	case "splitlines":
+		return func(args []Value, kw *Dict) (Value, error) {
+			p, err := params(id, args, kw, "keepends")
+			if err != nil {
+				return nil, err
+			}
+			return list(toValues(splitLines(s, given(p[0]) && truthy(p[0])))), nil
+		}
+	case "join":
+		return func(args []Value, kw *Dict) (Value, error) {
+			if len(args) != 1 || kw != nil {
+				return nil, typeError("str.join() takes exactly one argument (%d given)", len(args))
+			}
+			items, err := iterate(args[0])
+			if err != nil {
+				return nil, err
+			}
+			list, err := texts("join", items, nil, 0, len(items))
+			return strings.Join(list, s), err
+		}
+	case "ljust", "rjust", "center", "zfill":
+		return func(args []Value, kw *Dict) (Value, error) { return pad(s, id, args, kw) }
+	case "format":
+		return func(args []Value, kw *Dict) (Value, error) { return format(s, args, kw) }
+	}
+	return nil
+}
+
+func toValues(list []string) []Value {
+	out := make([]Value, len(list))
+	for i, s := range list {
+		out[i] = s
+	}
+	return out
+}
+
+var plainMethods = map[string]func(s string) Value{
+	"upper":      func(s string) Value { return strings.ToUpper(s) },
+	"lower":      func(s string) Value { return strings.ToLower(s) },
+	"casefold":   func(s string) Value { return strings.ReplaceAll(strings.ToLower(s), "ß", "ss") },
+	"title":      func(s string) Value { return title(s) },
+	"capitalize": func(s string) Value { return capitalize(s) },
+	"swapcase": func(s string) Value {
+		return strings.Map(func(r rune) rune {
+			if unicode.IsUpper(r) {
+				return unicode.ToLower(r)
+			}
+			return unicode.ToUpper(r)
+		}, s)
+	},
+	"isspace": func(s string) Value { return every(s, isSpace) },
+	"isalpha": func(s string) Value { return every(s, unicode.IsLetter) },
+	"isalnum": func(s string) Value {
+		return every(s, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) })
+	},
+	"isdigit":   func(s string) Value { return every(s, unicode.IsDigit) },
+	"isdecimal": func(s string) Value { return every(s, unicode.IsDigit) },
+	"isnumeric": func(s string) Value { return every(s, unicode.IsNumber) },
+	"isupper":   func(s string) Value { return cased(s, unicode.IsLower, unicode.IsUpper) },
+	"islower":   func(s string) Value { return cased(s, unicode.IsUpper, unicode.IsLower) },
+}
+
+func every(s string, ok func(rune) bool) bool {
+	return s != "" && strings.IndexFunc(s, func(r rune) bool { return !ok(r) }) < 0
+}
+
+// cased reports whether s has a character for which yes holds and none for which no does.
+func cased(s string, no, yes func(rune) bool) bool {
+	return strings.IndexFunc(s, no) < 0 && strings.IndexFunc(s, yes) >= 0
+}
+
+func title(s string) string {
+	word := false
+	return strings.Map(func(r rune) rune {
+		was := word
+		word = unicode.IsLetter(r)
+		if was {
+			return unicode.ToLower(r)
+		}
+		return unicode.ToTitle(r)
+	}, s)
+}
+
+func capitalize(s string) string {
+	r, n := utf8.DecodeRuneInString(s)
+	if n == 0 {
+		return ""
+	}
+	return string(unicode.ToTitle(r)) + strings.ToLower(s[n:])
+}
+
+func strip(s, id string, args []Value, kw *Dict) (Value, error) {
+	if len(args) == 1 && args[0] == nil {
+		args = nil
+	}
+	chars, err := texts(id, args, kw, 0, 1)
+	if err != nil {
+		return nil, err
+	}
+	in := isSpace
+	if len(chars) == 1 {
+		in = func(r rune) bool { return strings.ContainsRune(chars[0], r) }
+	}
+	if id != "rstrip" {
+		s = strings.TrimLeftFunc(s, in)
+	}
+	if id != "lstrip" {
+		s = strings.TrimRightFunc(s, in)
+	}
+	return s, nil
+}
+
+func affix(s, id string, args []Value, kw *Dict) (Value, error) {
+	if len(args) == 1 {
+		if l, ok := args[0].(*List); ok && l.Tuple {
+			args = l.Items
+			if len(args) == 0 {
+				return false, nil
+			}
+		}
+	}
+	list, err := texts(id, args, kw, 1, max(1, len(args)))
+	if err != nil {
+		return nil, err
+	}
+	return slices.ContainsFunc(list, func(a string) bool {
+		if id == "startswith" {
+			return strings.HasPrefix(s, a)
+		}
+		return strings.HasSuffix(s, a)
+	}), nil
+}
+
+func split(s, id string, args []Value, kw *Dict) (Value, error) {
+	p, err := params(id, args, kw, "sep", "maxsplit")
+	if err != nil {
+		return nil, err
+	}
+	most := -1
+	if given(p[1]) {
+		if most, err = integer(id, p[1]); err != nil {
+			return nil, err
+		}
+	}
+	if !given(p[0]) || p[0] == nil {
+		return list(toValues(fields(s, most, id == "rsplit"))), nil
+	}
+	sep, ok := p[0].(string)
+	switch {
+	case !ok:
+		return nil, typeError("must be str or None, not %s", typeName(p[0]))
+	case sep == "":
+		return nil, errors.New("ValueError: empty separator")
+	case most < 0:
+		return list(toValues(strings.Split(s, sep))), nil
+	case id == "split":
+		return list(toValues(strings.SplitN(s, sep, most+1))), nil
+	}
+	all := strings.Split(s, sep)
+	if head := len(all) - most; head > 1 {
+		all = append([]string{strings.Join(all[:head], sep)}, all[head:]...)
+	}
+	return list(toValues(all)), nil
+}
+
+// fields splits at runs of white space, at most so many times (negative: any).
+func fields(s string, most int, fromRight bool) []string {
+	out := []string{}
+	for ; ; most-- {
+		s = strings.TrimLeftFunc(s, isSpace)
+		if fromRight {
+			s = strings.TrimRightFunc(s, isSpace)
+		}
+		i := strings.IndexFunc(s, isSpace)
+		if fromRight {
+			i = strings.LastIndexFunc(s, isSpace)
+		}
+		if s == "" {
+			break
+		}
+		if i < 0 || most == 0 {
+			out = append(out, s)
+			break
+		}
+		if !fromRight {
+			out, s = append(out, s[:i]), s[i:]
+			continue
+		}
+		_, n := utf8.DecodeRuneInString(s[i:])
+		out, s = append(out, s[i+n:]), s[:i]
+	}
+	if fromRight {
+		slices.Reverse(out)
+	}
+	return out
+}
+
+func replace(s string, args []Value, kw *Dict) (Value, error) {
+	n := -1
+	if len(args) == 3 {
+		var err error
+		if n, err = integer("replace", args[2]); err != nil {
+			return nil, err
+		}
+		args = args[:2]
+	}
+	list, err := texts("replace", args, kw, 2, 2)
+	if err != nil {
+		return nil, err
+	}
+	hits := int64(strings.Count(s, list[0]))
+	if n >= 0 {
+		hits = min(hits, int64(n))
+	}
+	if int64(len(s))+hits*int64(len(list[1])) > maxText {
+		return nil, errors.New(tooLarge)
+	}
+	return strings.Replace(s, list[0], list[1], n), nil
+}
+
+func search(s, id string, args []Value, kw *Dict) (Value, error) {
+	list, err := texts(id, args, kw, 1, 1)
+	if err != nil {
+		return nil, err
+	}
+	if id == "count" {
+		return int64(strings.Count(s, list[0])), nil
+	}
+	i := strings.Index(s, list[0])
+	if id[0] == 'r' {
+		i = strings.LastIndex(s, list[0])
+	}
+	if i < 0 && strings.HasSuffix(id, "index") {
+		return nil, errors.New("ValueError: substring not found")
+	}
+	if i > 0 {
+		i = utf8.RuneCountInString(s[:i])
+	}
+	return int64(i), nil
+}
+
+func parts(s, id string, args []Value, kw *Dict) (Value, error) {
+	list, err := texts(id, args, kw, 1, 1)
+	if err != nil {
+		return nil, err
+	}
+	sep := list[0]
+	switch id {
+	case "removeprefix":
+		return strings.TrimPrefix(s, sep), nil
+	case "removesuffix":
+		return strings.TrimSuffix(s, sep), nil
+	}
+	if sep == "" {
+		return nil, errors.New("ValueError: empty separator")
+	}
+	i := strings.Index(s, sep)
+	if id == "rpartition" {
+		i = strings.LastIndex(s, sep)
+	}
+	switch {
+	case i >= 0:
+		return tuple(s[:i], sep, s[i+len(sep):]), nil
+	case id == "rpartition":
+		return tuple("", "", s), nil
+	}
+	return tuple(s, "", ""), nil
+}
+
+// splitLines cuts at the line boundaries of str.splitlines.
+func splitLines(s string, keep bool) []string {
+	out := []string{}
+	from := 0
+	for i := 0; i < len(s); {
+		r, n := utf8.DecodeRuneInString(s[i:])
+		end := i
+		i += n
+		switch r {
+		case '\r':
+			if i < len(s) && s[i] == '\n' {
+				i++
+			}
+		case '\n', '\v', '\f', 0x1C, 0x1D, 0x1E, 0x85, 0x2028, 0x2029:
+		default:
+			continue
+		}
+		if keep {
+			end = i
+		}
+		out = append(out, s[from:end])
+		from = i
+	}
+	if from < len(s) {
+		out = append(out, s[from:])
+	}
+	return out
+}
+
+func pad(s, id string, args []Value, kw *Dict) (Value, error) {
+	p, err := params(id, args, kw, "width", "fillchar")
+	if err != nil {
+		return nil, err
+	}
+	if !given(p[0]) {
+		return nil, typeError("%s expected at least 1 argument, got 0", id)
+	}
+	width, err := integer(id, p[0])
+	if err != nil {
+		return nil, err
+	}
+	fill := " "
+	if given(p[1]) {
+		fill = str(p[1])
+	}
+	if utf8.RuneCountInString(fill) != 1 {
+		return nil, typeError("The fill character must be exactly one character long")
+	}
+	n := width - utf8.RuneCountInString(s)
+	if n <= 0 {
+		return s, nil
+	}
+	if n > maxText {
+		return nil, errors.New(tooLarge)
+	}
+	left := 0
+	switch id {
+	case "rjust":
+		left = n
+	case "center":
+		left = n/2 + n&width&1 // as CPython rounds
+	case "zfill":
+		if s != "" && (s[0] == '-' || s[0] == '+') {
+			return s[:1] + strings.Repeat("0", n) + s[1:], nil
+		}
+		return strings.Repeat("0", n) + s, nil
+	}
+	return strings.Repeat(fill, left) + s + strings.Repeat(fill, n-left), nil
+}
+
+// format is str.format without format specifications.
+func format(s string, args []Value, kw *Dict) (Value, error) {
+	var b strings.Builder
+	next := 0
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if (c == '{' || c == '}') && i+1 < len(s) && s[i+1] == c {
+			b.WriteByte(c)
+			i++
+			continue
+		}
+		if c != '{' {
+			b.WriteByte(c)
+			continue
+		}
+		end := strings.IndexByte(s[i:], '}')
+		if end < 0 {
+			return nil, errors.New("ValueError: expected '}' before end of string")
+		}
+		field := s[i+1 : i+end]
+		i += end
+		if strings.ContainsAny(field, ":!.[") {
+			return nil, fmt.Errorf("format: {%s}: format specifications are not read", field)
+		}
+		if field == "" {
+			field = strconv.Itoa(next)
+			next++
+		}
+		if n, err := strconv.Atoi(field); err == nil {
+			if n < 0 || n >= len(args) {
+				return nil, errors.New("IndexError: Replacement index out of range for positional args tuple")
+			}
+			b.WriteString(str(args[n]))
+			continue
+		}
+		var v Value
+		ok := false
+		if kw != nil {
+			v, ok = kw.get(field)
+		}
+		if !ok {
+			return nil, fmt.Errorf("KeyError: '%s'", field)
+		}
+		b.WriteString(str(v))
+	}
+	return b.String(), nil
+}
+
+// percent is the % operator of a text: %s %r %d %i %f %.3f %%.
+func percent(s string, v Value) (Value, error) {
+	args := []Value{v}
+	if l, ok := v.(*List); ok && l.Tuple {
+		args = l.Items
+	}
+	var b strings.Builder
+	n := 0
+	for i := 0; i < len(s); i++ {
+		if s[i] != '%' {
+			b.WriteByte(s[i])
+			continue
+		}
+		j := i + 1
+		for j < len(s) && (s[j] == '.' || '0' <= s[j] && s[j] <= '9') && j < i+6 {
+			j++
+		}
+		if j == len(s) {
+			return nil, errors.New("ValueError: incomplete format")
+		}
+		verb, flags := s[j], s[i+1:j]
+		i = j
+		if verb == '%' {
+			b.WriteByte('%')
+			continue
+		}
+		if n == len(args) {
+			return nil, typeError("not enough arguments for format string")
+		}
+		arg := args[n]
+		n++
+		f, k, isInt, ok := number(arg)
+		switch {
+		case verb == 's' && flags == "":
+			b.WriteString(str(arg))
+		case verb == 'r' && flags == "":
+			b.WriteString(repr(arg))
+		case (verb == 'd' || verb == 'i') && ok:
+			if !isInt {
+				k = int64(f)
+			}
+			fmt.Fprintf(&b, "%"+flags+"d", k)
+		case verb == 'f' && ok:
+			fmt.Fprintf(&b, "%"+flags+"f", f)
+		default:
+			return nil, typeError("%%%s%c with %s is not read", flags, verb, typeName(arg))
+		}
+	}
+	if n < len(args) && !(len(args) == 1 && typeName(v) == "dict") {
+		return nil, typeError("not all arguments converted during string formatting")
+	}
+	return b.String(), nil
+}
