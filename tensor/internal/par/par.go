@@ -39,9 +39,12 @@ var section struct {
 	_      [56]byte
 	inside atomic.Int64
 	_      [56]byte
+	asleep atomic.Bool // the owner waits on done for the last worker to leave
 	failed atomic.Pointer[failure]
 	count  atomic.Uint64
 }
+
+var done = make(chan struct{}, 1) // holds at most the one token of whoever turned section.asleep to false
 
 type failure struct{ value any }
 
@@ -80,14 +83,38 @@ func Do(n int, job Job) {
 	}
 	pull()
 	s.seq.Add(1)
-	for round := 1; s.inside.Load() > 0; round++ {
-		if round%lookLoads == 0 {
-			runtime.Gosched()
-		}
-	}
+	awaitLast()
 	s.job = nil
 	if f := s.failed.Swap(nil); f != nil {
 		panic(f.value)
+	}
+}
+
+// awaitLast returns when no worker is inside. It looks for a moment and then sleeps: a worker that the system has taken off its processor may
+// need this one.
+func awaitLast() {
+	s := &section
+	for range lookRounds {
+		for range lookLoads {
+			if s.inside.Load() == 0 {
+				return
+			}
+		}
+		runtime.Gosched()
+	}
+	for s.inside.Load() > 0 {
+		s.asleep.Store(true)
+		if s.inside.Load() == 0 && s.asleep.CompareAndSwap(true, false) {
+			return // the last one left meanwhile and sends no token
+		}
+		<-done
+	}
+}
+
+// leave is called by a worker that has nothing more to do in the section.
+func leave() {
+	if section.inside.Add(-1) == 0 && section.asleep.CompareAndSwap(true, false) {
+		done <- struct{}{}
 	}
 }
 
@@ -101,7 +128,7 @@ func (k *worker) loop() {
 		if seen = section.seq.Load(); seen%2 == 1 {
 			pull()
 		}
-		section.inside.Add(-1)
+		leave()
 	}
 }
 

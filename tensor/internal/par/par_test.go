@@ -191,3 +191,24 @@ func BenchmarkHandOver(b *testing.B) {
 		Do(2, c)
 	}
 }
+
+// slowLast keeps a worker inside longer than the caller looks before it sleeps.
+type slowLast struct{ ran atomic.Int32 }
+
+func (s *slowLast) Part(i int) {
+	if s.ran.Add(1) == 2 {
+		time.Sleep(time.Duration(i%3) * 100 * time.Microsecond)
+	}
+	time.Sleep(50 * time.Microsecond)
+}
+
+func TestCallerSleepsForSlowWorker(t *testing.T) {
+	threads(t, 2)
+	for range 300 {
+		s := new(slowLast)
+		Do(3, s)
+		if n := s.ran.Load(); n != 3 {
+			t.Fatalf("Do returned after %d of 3 parts", n)
+		}
+	}
+}
