@@ -209,6 +209,12 @@ func (d *draw) intn(n int) int {
 	return d.key.Intn(d.n-1, n)
 }
 
+// float returns the next number in [0, 1).
+func (d *draw) float() float64 {
+	d.n++
+	return d.key.Float64(d.n - 1)
+}
+
 // between returns the next number in [lo, hi].
 func (d *draw) between(lo, hi int) int { return lo + d.intn(hi-lo+1) }
 

@@ -156,7 +156,7 @@ func (t *Trace) Checked(n int, key rng.Key) (*Trace, error) {
 	return c, nil
 }
 
-// Corrupted returns a trace of the same shape with a false step, labelled Wrong, what follows from it, and an answer that is graded wrong.
+// Corrupted returns a trace of the same shape with a false step, labelled Wrong as is what rests on it, and an answer that is graded wrong.
 func (t *Trace) Corrupted(key rng.Key) (*Trace, error) {
 	if t.corrupt == nil {
 		return nil, fmt.Errorf("%s: this trace cannot be corrupted", t.Problem.ID)
