@@ -22,6 +22,7 @@ type cli struct {
 	Models     modelsCmd     `cmd:"" help:"Look into, convert and merge checkpoints."`
 	Data       dataCmd       `cmd:"" help:"Look at training rows as tokens with weights, and check them."`
 	Runs       runsCmd       `cmd:"" help:"List, show, compare and export runs."`
+	Recipes    recipesCmd    `cmd:"" help:"List recipes, show their settings."`
 	Bench      benchCmd      `cmd:"" help:"Measure this machine and how much of it hone uses."`
 	Doctor     doctorCmd     `cmd:"" help:"Show what this machine offers and what is in the way."`
 	Tool       toolCmd       `cmd:"" help:"Line tools for scripts: one JSON object a line in, one out."`
