@@ -40,7 +40,7 @@ var vecAVX512 = vecOps{
 	reluGrad:    reluGradAVX512,
 	adamW:       adamWAVX512,
 	rope:        ropeAVX512,
-	attnProd:    attnProdGo, attnSoftmax: attnSoftmaxGo, attnGrad: attnGradGo,
+	attnProd:    attnProdAVX512, attnSoftmax: attnSoftmaxAVX512, attnGrad: attnGradAVX512,
 }
 
 var vecAVX2 = vecOps{
@@ -76,5 +76,5 @@ var vecAVX2 = vecOps{
 	reluGrad:    reluGradAVX2,
 	adamW:       adamWAVX2,
 	rope:        ropeAVX2,
-	attnProd:    attnProdGo, attnSoftmax: attnSoftmaxGo, attnGrad: attnGradGo,
+	attnProd:    attnProdAVX2, attnSoftmax: attnSoftmaxAVX2, attnGrad: attnGradAVX2,
 }

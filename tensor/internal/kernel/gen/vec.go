@@ -22,6 +22,7 @@ func vec() {
 		norms(v)
 		adamW(v)
 		rope(v)
+		attention(v)
 	}
 }
 
@@ -34,10 +35,13 @@ type simd struct {
 func (v simd) wide() bool { return v.bytes == 64 }
 
 func (v simd) reg() reg.VecVirtual {
-	if v.wide() {
+	switch v.bytes {
+	case 64:
 		return ZMM()
+	case 32:
+		return YMM()
 	}
-	return YMM()
+	return XMM()
 }
 
 func (v simd) zero(r reg.VecVirtual) {
@@ -71,7 +75,7 @@ func (v simd) load(at Mem, m mask) reg.VecVirtual {
 	return r
 }
 
-func (v simd) store(r reg.VecVirtual, at Mem, m mask) {
+func (v simd) store(r Op, at Mem, m mask) {
 	switch {
 	case m == nil:
 		VMOVUPS(r, at)
