@@ -33,8 +33,7 @@ func total(n int, f func(i int) float64) []float64 {
 func sig(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
 
 func vectorOps() []vectorOp {
-	clone := func(x []float32) []float32 { return append([]float32(nil), x...) }
-	return []vectorOp{
+	return append(moreVectorOps(), []vectorOp{
 		{"Add", func(in [5][]float32) []float32 { d := clone(in[0]); Add(d, in[1], in[2]); return d }, func(in [5][]float64) []float64 {
 			return each(len(in[0]), func(i int) float64 { return in[1][i] + in[2][i] })
 		}, 1e-6},
@@ -140,7 +139,38 @@ func vectorOps() []vectorOp {
 			})
 			return append(append(p, m...), v...)
 		}, 1e-5},
+	}...)
+}
+
+// guards are the copies that an operation may write to, each between two strips that nothing may write to.
+var guards [][]float32
+
+const (
+	guardStrip = 19 // odd, so that slices are not aligned
+	guardValue = -12345.5
+)
+
+// clone copies x into guarded memory.
+func clone(x []float32) []float32 {
+	g := make([]float32, len(x)+2*guardStrip)
+	for i := range g {
+		g[i] = guardValue
 	}
+	copy(g[guardStrip:], x)
+	guards = append(guards, g)
+	return g[guardStrip : guardStrip+len(x) : guardStrip+len(x)]
+}
+
+func checkGuards() string {
+	defer func() { guards = nil }()
+	for _, g := range guards {
+		for i := range guardStrip {
+			if g[i] != guardValue || g[len(g)-1-i] != guardValue {
+				return "wrote outside a slice"
+			}
+		}
+	}
+	return ""
 }
 
 func rstd(x []float64) float64 {
@@ -166,6 +196,9 @@ func TestVectorOps(t *testing.T) {
 				restore, _ := ForceLevel(level)
 				got := op.run(in)
 				restore()
+				if bad := checkGuards(); bad != "" {
+					t.Errorf("%s %s n=%d: %s", level, op.name, n, bad)
+				}
 				if bad := mismatch(got, want, op.tol); bad != "" {
 					t.Errorf("%s %s n=%d: %s", level, op.name, n, bad)
 				}
