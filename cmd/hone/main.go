@@ -19,6 +19,8 @@ import (
 type cli struct {
 	Run        runCmd        `cmd:"" help:"Train a model by a recipe."`
 	Resume     resumeCmd     `cmd:"" help:"Go on with a run that was stopped or killed."`
+	Eval       evalCmd       `cmd:"" help:"Measure a model on held-out problems."`
+	Chat       chatCmd       `cmd:"" help:"Talk with a model."`
 	Models     modelsCmd     `cmd:"" help:"Look into, convert and merge checkpoints."`
 	Data       dataCmd       `cmd:"" help:"Look at training rows as tokens with weights, and check them."`
 	Runs       runsCmd       `cmd:"" help:"List, show, compare and export runs."`
@@ -52,9 +54,8 @@ type exitCode int
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := hone(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process at once
+	os.Exit(hone(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
 // hone runs one command line and returns the exit status: 0 done, 1 failed, 2 called wrongly.
@@ -83,6 +84,9 @@ func hone(ctx context.Context, args []string, in io.Reader, out, errOut io.Write
 	}
 	a := &app{ctx: ctx, kong: k, in: in, out: out, errOut: errOut}
 	if err := parsed.Run(a); err != nil {
+		if errors.Is(err, context.Canceled) {
+			err = errors.New("interrupted")
+		}
 		fmt.Fprintf(errOut, "hone: %s\n", oneLine(err.Error()))
 		if errors.As(err, new(badCall)) {
 			return 2

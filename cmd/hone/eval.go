@@ -1,0 +1,234 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/hone-lm/hone/eval"
+	"github.com/hone-lm/hone/internal/config"
+	"github.com/hone-lm/hone/recipe"
+	"github.com/hone-lm/hone/rollout"
+	"github.com/hone-lm/hone/run"
+	"github.com/hone-lm/hone/train"
+)
+
+type evalCmd struct {
+	Settings []string `arg:"" optional:"" name:"key=value" help:"What to measure: model, task, problems and the others below."`
+	JSON     bool     `name:"json" help:"End in one JSON object on standard output."`
+}
+
+func (evalCmd) Help() string {
+	var b strings.Builder
+	b.WriteString(`Measures a model on held-out problems: greedy accuracy with a 95 % interval, and pass@k with samples=k. A run's model brings the run's
+task, system turn and suffix along.
+
+  hone eval model=runs/grpo-7f3a
+  hone eval model=SmolLM2-135M-Instruct.Q4_1.gguf task=gsm8k?path=test.jsonl problems=200 max_tokens=256
+  hone eval model=runs/grpo-7f3a@100 task=countdown?level=4,svamp samples=8 --json
+
+Settings and their defaults:
+
+`)
+	for _, k := range config.Keys(defaultEval()) {
+		fmt.Fprintf(&b, "  %-12s %-10s %s\n", k.Path, k.Default, k.Help)
+	}
+	return b.String()
+}
+
+// evalSettings are what hone eval takes.
+type evalSettings struct {
+	Model     string `yaml:"model" help:"nano, a Hugging Face folder, a .gguf file, or runs/ID[@step]"`
+	Adapter   string `yaml:"adapter" help:"PEFT adapter folder"`
+	Task      string `yaml:"task" help:"tasks, separated by commas; empty = the run's"`
+	Problems  int    `yaml:"problems" help:"held-out problems of each task"`
+	MaxTokens int    `yaml:"max_tokens" help:"longest answer"`
+	Samples   int    `yaml:"samples" help:"answers at temperature 1 to each problem, for pass@k; 0 = off"`
+	Seed      uint64 `yaml:"seed" help:"of the held-out problems"`
+	System    string `yaml:"system" help:"system turn"`
+	Suffix    string `yaml:"suffix" help:"text put after every question"`
+	Context   int    `yaml:"context" help:"longest sequence; 0 = the model's"`
+	Slots     int    `yaml:"slots" help:"sequences sampled together"`
+}
+
+func defaultEval() *evalSettings {
+	c := train.DefaultCommon()
+	return &evalSettings{Model: c.Model, Problems: c.Eval.Problems, MaxTokens: c.Eval.MaxTokens, Seed: c.Eval.Seed, Slots: c.Slots}
+}
+
+// Validate implements config's range check.
+func (s *evalSettings) Validate() error {
+	switch {
+	case s.Problems < 1:
+		return config.Errorf("problems", "must be at least 1, got %d", s.Problems)
+	case s.MaxTokens < 1:
+		return config.Errorf("max_tokens", "must be at least 1, got %d", s.MaxTokens)
+	case s.Samples < 0 || s.Samples == 1:
+		return config.Errorf("samples", "must be 0 (off) or at least 2, got %d", s.Samples)
+	case s.Slots < 1:
+		return config.Errorf("slots", "must be at least 1, got %d", s.Slots)
+	case s.Context < 0:
+		return config.Errorf("context", "must be 0 (the model's) or a number of tokens, got %d", s.Context)
+	}
+	return nil
+}
+
+// common returns the settings in the form that models are loaded by.
+func (s *evalSettings) common() *train.Common {
+	c := train.DefaultCommon()
+	c.Model, c.Adapter, c.System, c.Suffix, c.Context, c.Slots = s.Model, s.Adapter, s.System, s.Suffix, s.Context, s.Slots
+	c.Eval.Problems, c.Eval.MaxTokens, c.Eval.Seed = s.Problems, s.MaxTokens, s.Seed
+	return &c
+}
+
+// evaluated is what "hone eval --json" ends in.
+type evaluated struct {
+	Run     string           `json:"run"`
+	Seconds float64          `json:"seconds"`
+	Suites  []evaluatedSuite `json:"suites"`
+}
+
+type evaluatedSuite struct {
+	Name     string      `json:"name"`
+	Accuracy run.Float   `json:"accuracy"`
+	Low      run.Float   `json:"low"`
+	High     run.Float   `json:"high"`
+	N        int         `json:"n"`
+	Length   run.Float   `json:"length"`             // sampled tokens an answer
+	Ungraded int         `json:"ungraded,omitempty"` // grading failed or timed out: counted as not correct
+	PassAt   *passAtInfo `json:"pass_at,omitempty"`
+}
+
+type passAtInfo struct {
+	K    int       `json:"k"`
+	Mean run.Float `json:"mean"`
+	Low  run.Float `json:"low"`
+	High run.Float `json:"high"`
+}
+
+func (c *evalCmd) Run(a *app) error {
+	start := time.Now()
+	s, err := loadEval(c.Settings)
+	if err != nil {
+		return badCall{err}
+	}
+	common := s.common()
+	loaded, err := recipe.LoadModel(common)
+	if err != nil {
+		return err
+	}
+	e, err := loaded.Engine(a.ctx, common)
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	b := &recipe.Build{Format: loaded.Format, Common: common, Context: e.Info().Context}
+	out := evaluated{Run: s.Model, Suites: []evaluatedSuite{}}
+	var suites []*eval.Suite
+	refs := strings.Split(s.Task, ",")
+	for _, ref := range refs { // all of them before any work
+		suite, err := b.Suite(strings.TrimSpace(ref))
+		if err != nil {
+			return badCall{err}
+		}
+		if len(refs) > 1 {
+			suite.Name = strings.TrimSpace(ref) // two levels of one task are two suites
+		}
+		suites = append(suites, suite)
+	}
+	for _, suite := range suites {
+		fmt.Fprintf(a.errOut, "%s on %s: %d problems\n", s.Model, suite.Name, len(suite.Problems))
+		one, err := measure(a, suite, rollout.Env{Engine: e, Format: loaded.Format}, s.Samples)
+		if err != nil {
+			return err
+		}
+		out.Suites = append(out.Suites, *one)
+	}
+	out.Seconds = time.Since(start).Seconds()
+	if c.JSON {
+		return a.printJSON(out)
+	}
+	t := newTable(a.out)
+	t.row("suite", "accuracy", "", "n", "tokens", "")
+	for _, r := range out.Suites {
+		pass := ""
+		if p := r.PassAt; p != nil {
+			pass = fmt.Sprintf("pass@%d %.1f %% [%.1f, %.1f]", p.K, 100*p.Mean, 100*p.Low, 100*p.High)
+		}
+		if r.Ungraded > 0 {
+			pass += fmt.Sprintf("  %d not graded", r.Ungraded)
+		}
+		t.row(r.Name, fmt.Sprintf("%.1f %%", 100*r.Accuracy), fmt.Sprintf("[%.1f, %.1f]", 100*r.Low, 100*r.High), fmt.Sprint(r.N), fmt.Sprintf("%.1f", r.Length), pass)
+	}
+	t.flush()
+	fmt.Fprintf(a.out, "%s   next: hone chat model=%s\n", wall(out.Seconds), s.Model)
+	return nil
+}
+
+// measure answers a suite greedily, and again with samples for pass@k.
+func measure(a *app, suite *eval.Suite, env rollout.Env, samples int) (*evaluatedSuite, error) {
+	r, err := suite.Run(a.ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	acc := r.Accuracy
+	out := &evaluatedSuite{Name: suite.Name, Accuracy: run.Float(acc.Mean), Low: run.Float(acc.Low), High: run.Float(acc.High), N: acc.N, Length: run.Float(r.Length), Ungraded: r.Ungraded}
+	if samples > 1 {
+		sampled := *suite
+		sampled.Samples, sampled.Params.Greedy, sampled.Params.Temperature = samples, false, 1
+		r, err := sampled.Run(a.ctx, env)
+		if err != nil {
+			return nil, err
+		}
+		out.PassAt = &passAtInfo{samples, run.Float(r.PassAt.Mean), run.Float(r.PassAt.Low), run.Float(r.PassAt.High)}
+	}
+	return out, nil
+}
+
+// loadEval reads the settings; a run's model brings the run's own along as defaults.
+func loadEval(settings []string) (*evalSettings, error) {
+	s := defaultEval()
+	if err := config.Load(s, "", nil, settings); err != nil {
+		return nil, err
+	}
+	stored, err := storedSettings(s.Model)
+	if err != nil {
+		return nil, err
+	}
+	if stored != nil {
+		c := stored.Shared()
+		model := s.Model
+		s = defaultEval()
+		s.Model, s.System, s.Suffix, s.Context, s.Slots = model, c.System, c.Suffix, c.Context, c.Slots
+		s.Problems, s.MaxTokens, s.Seed = c.Eval.Problems, c.Eval.MaxTokens, c.Eval.Seed
+		if s.Task = c.Eval.Task; s.Task == "" {
+			s.Task = stored.EvalTask()
+		}
+		if err := config.Load(s, "", nil, settings); err != nil {
+			return nil, err
+		}
+	}
+	if s.Task == "" {
+		return nil, fmt.Errorf("task: name what to measure, such as task=countdown; %s brings none", s.Model)
+	}
+	return s, nil
+}
+
+// storedSettings returns the settings of the run that a model reference names, nil when it names no run.
+func storedSettings(model string) (recipe.Config, error) {
+	dir, _, _ := strings.Cut(model, "@")
+	if _, err := os.Stat(filepath.Join(dir, run.ConfigFile)); err != nil {
+		return nil, nil
+	}
+	if _, err := os.Stat(filepath.Join(dir, "config.json")); err == nil {
+		return nil, nil // a model folder that holds a config.yaml, too
+	}
+	r, err := run.Open(filepath.Dir(filepath.Clean(dir)), filepath.Base(filepath.Clean(dir)))
+	if err != nil {
+		return nil, err
+	}
+	_, cfg, err := recipe.Stored(r)
+	return cfg, err
+}
