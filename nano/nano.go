@@ -1,10 +1,24 @@
 // Package nano is the small model that comes with hone: a byte-level Llama of under a million parameters, trained by hone itself on text
-// that hone generates (see Corpus and docs/nano.md).
+// that hone generates (see Row and docs/nano.md).
 package nano
 
 import (
+	_ "embed"
+	"fmt"
+	"os"
+	"path/filepath"
+
 	"github.com/hone-lm/hone/model"
 )
+
+//go:embed nano.safetensors
+var weights []byte
+
+//go:embed config.json
+var config []byte
+
+// Weights returns the embedded safetensors file (bf16).
+func Weights() []byte { return weights }
 
 // Config describes the model: 128 wide, 4 layers, 4 heads, a vocabulary of 336 bytes and tags, tied head.
 func Config() model.Config {
@@ -12,4 +26,21 @@ func Config() model.Config {
 }
 
 // Model returns the model with its trained weights.
-func Model() (*model.Model, error) { return model.New(Config(), 1) }
+func Model() (*model.Model, error) {
+	dir, err := os.MkdirTemp("", "hone-nano")
+	if err != nil {
+		return nil, fmt.Errorf("embedded nano model: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	for name, b := range map[string][]byte{"config.json": config, "model.safetensors": weights} {
+		if err := os.WriteFile(filepath.Join(dir, name), b, 0o600); err != nil {
+			return nil, fmt.Errorf("embedded nano model: %w", err)
+		}
+	}
+	m, err := model.Load(dir)
+	if err != nil {
+		return nil, fmt.Errorf("embedded nano model: %w", err)
+	}
+	m.Path = "nano"
+	return m, nil
+}

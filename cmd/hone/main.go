@@ -21,6 +21,7 @@ type cli struct {
 	Resume     resumeCmd     `cmd:"" help:"Go on with a run that was stopped or killed."`
 	Eval       evalCmd       `cmd:"" help:"Measure a model on held-out problems."`
 	Chat       chatCmd       `cmd:"" help:"Talk with a model."`
+	Pretrain   pretrainCmd   `cmd:"" help:"Train the embedded nano model again."`
 	Models     modelsCmd     `cmd:"" help:"Look into, convert and merge checkpoints."`
 	Data       dataCmd       `cmd:"" help:"Look at training rows as tokens with weights, and check them."`
 	Runs       runsCmd       `cmd:"" help:"List, show, compare and export runs."`
