@@ -19,6 +19,7 @@ type toolCmd struct {
 	Logprobs   logprobsVerb   `cmd:"" help:"Log-probs and entropies of token ids."`
 	Generate   generateVerb   `cmd:"" help:"Continue token ids."`
 	TrainSteps trainStepsVerb `cmd:"" help:"Train on given batches and report every update."`
+	Score      scoreVerb      `cmd:"" help:"Score answers to generated puzzles."`
 	Inspect    inspectVerb    `cmd:"" help:"List the tensors of a safetensors or GGUF file."`
 	Loss       lossVerb       `cmd:"" help:"Losses of other trainers (not built yet)."`
 	Grade      gradeVerb      `cmd:"" help:"Grade answers (not built yet)."`
