@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"fmt"
 	"math"
 	"slices"
 )
@@ -39,6 +40,7 @@ func PutV(pool []float32, page, slot, headDim int, v []float32) {
 // The recurrence of a row over its pages (Milakov and Gimelshein 2018, arXiv 1805.02867; Dao et al. 2022, arXiv 2205.14135): m' = max(m, scores),
 // p = exp(score - m'), l = l*exp(m - m') + sum p, out = out*exp(m - m') + sum p*V with keys ascending; at the end out/l.
 func AttnForward(s *AttnScratch, rows int, q []float32, qStride int, lens []int32, pool []float32, pages []int, headDim int, scale float32, out []float32, outStride int, lse []float32) {
+	attnCheck(lens[:rows], pages, headDim, q, qStride, out, outStride)
 	for lo := 0; lo < rows; lo += attnRows {
 		n := min(attnRows, rows-lo)
 		s.forwardBlock(lens[lo:lo+n], q[lo*qStride:], qStride, pool, pages, headDim, scale, out[lo*outStride:], outStride)
@@ -56,19 +58,32 @@ func AttnForward(s *AttnScratch, rows int, q []float32, qStride int, lens []int3
 	}
 }
 
+// attnCheck panics where a slice is too short for its rows or a row sees more keys than the pages hold: assembly checks nothing.
+func attnCheck(lens []int32, pages []int, headDim int, a []float32, aStride int, b []float32, bStride int) {
+	if len(lens) == 0 {
+		return
+	}
+	last := len(lens) - 1
+	_, _ = a[last*aStride+headDim-1], b[last*bStride+headDim-1]
+	if most := int(slices.Max(lens)); most > len(pages)*PageTokens {
+		panic(fmt.Sprintf("kernel: attention over %d keys in %d pages of %d", most, len(pages), PageTokens))
+	}
+}
+
 // forwardBlock runs the recurrence of up to attnRows rows and leaves l, m and the unnormalised out.
 func (s *AttnScratch) forwardBlock(lens []int32, q []float32, qStride int, pool []float32, pages []int, headDim int, scale float32, out []float32, outStride int) {
 	for r := range lens {
 		s.m[r], s.l[r] = float32(math.Inf(-1)), 0
 	}
-	mode := prodSet
+	mode, size := prodSet, headDim*PageTokens
 	for j, page := range pages {
 		first, end := s.seeing(lens, j)
 		if first == end {
 			break
 		}
 		n := end - first
-		k, v := pool[page:page+headDim*PageTokens], pool[page+headDim*PageTokens:]
+		_ = pool[page+2*size-1]
+		k, v := pool[page:page+size], pool[page+size:page+2*size]
 		scores, valid := s.scores[:n*PageTokens], s.valid[first:end]
 		active.attnProd(n, PageTokens, headDim, q[first*qStride:], qStride, 1, k, PageTokens, scores, PageTokens, nil, prodSet)
 		active.attnSoftmax(scores, valid, scale, s.m[first:end], s.l[first:end], s.corr[first:end])
@@ -150,6 +165,8 @@ func keyProducts(valid []int32, headDim int, a, b []float32, ldb int, c []float3
 //
 // With p the weights and d = sum over headDim of dOut*out: dV[key] = sum p dOut, dS = p (dOut V - d) scale, dq = sum dS K, dK[key] = sum dS q.
 func AttnBackward(s *AttnScratch, rows int, q []float32, qStride int, lens []int32, pool []float32, pages []int, headDim int, scale float32, out, dOut []float32, outStride int, lse []float32, dq []float32, dqStride int, dpool []float32) {
+	attnCheck(lens[:rows], pages, headDim, q, qStride, out, outStride)
+	attnCheck(lens[:rows], pages, headDim, dq, dqStride, dOut, outStride)
 	s.grow(rows, headDim)
 	for r := range rows {
 		at := r * outStride
@@ -157,6 +174,7 @@ func AttnBackward(s *AttnScratch, rows int, q []float32, qStride int, lens []int
 	}
 	size := headDim * PageTokens
 	for j, page := range pages {
+		_, _ = pool[page+2*size-1], dpool[page+2*size-1]
 		k, v := pool[page:page+size], pool[page+size:page+2*size]
 		dk, dv := dpool[page:page+size], dpool[page+size:page+2*size]
 		fresh := true

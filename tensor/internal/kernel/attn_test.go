@@ -250,3 +250,36 @@ func TestAttentionShowsNaN(t *testing.T) {
 		restore()
 	}
 }
+
+// Assembly checks no bounds, so what does not fit must stop before it.
+func TestAttentionRefusesShortSlices(t *testing.T) {
+	c := newAttnCase(32, causal(40))
+	var s AttnScratch
+	out, lse := make([]float32, len(c.q)), make([]float32, c.rows)
+	for name, f := range map[string]func(){
+		"q": func() {
+			AttnForward(&s, c.rows, c.q[:len(c.q)-6], c.qStride, c.lens, c.pool, c.pages, 32, 1, out, c.qStride, lse)
+		},
+		"out": func() {
+			AttnForward(&s, c.rows, c.q, c.qStride, c.lens, c.pool, c.pages, 32, 1, out[:len(out)-6:len(out)-6], c.qStride, lse)
+		},
+		"pages": func() {
+			AttnForward(&s, c.rows, c.q, c.qStride, c.lens, c.pool, c.pages[:1], 32, 1, out, c.qStride, lse)
+		},
+		"pool": func() {
+			AttnForward(&s, c.rows, c.q, c.qStride, c.lens, c.pool[:c.pages[0]+1], c.pages, 32, 1, out, c.qStride, lse)
+		},
+		"lens": func() {
+			AttnForward(&s, c.rows, c.q, c.qStride, c.lens[:39:39], c.pool, c.pages, 32, 1, out, c.qStride, lse)
+		},
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s too short: no panic", name)
+				}
+			}()
+			f()
+		}()
+	}
+}

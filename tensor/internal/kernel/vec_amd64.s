@@ -3314,20 +3314,21 @@ below1:
 // func attnSoftmaxAVX512(s []float32, valid []int32, scale float32, m []float32, l []float32, corr []float32)
 // Requires: AVX, AVX512F, BMI2, FMA3
 TEXT ·attnSoftmaxAVX512(SB), NOSPLIT, $0-128
-	MOVQ s_base+0(FP), AX
-	MOVQ m_base+56(FP), CX
-	MOVQ l_base+80(FP), DX
-	MOVQ corr_base+104(FP), BX
-	MOVQ corr_len+112(FP), SI
-	MOVQ valid_base+24(FP), DI
-	XORQ R8, R8
+	MOVQ         s_base+0(FP), AX
+	MOVQ         m_base+56(FP), CX
+	MOVQ         l_base+80(FP), DX
+	MOVQ         corr_base+104(FP), BX
+	VBROADCASTSS scale+48(FP), Z0
+	MOVQ         corr_len+112(FP), SI
+	MOVQ         valid_base+24(FP), DI
+	XORQ         R8, R8
 
-row:
+maxima_row:
 	CMPQ          R8, SI
-	JGE           end
+	JGE           maxima_end
 	MOVLQSX       (DI)(R8*4), R9
 	TESTQ         R9, R9
-	JZ            none
+	JZ            maxima_none
 	MOVQ          $-1, R10
 	BZHIQ         R9, R10, R10
 	KMOVW         R10, K1
@@ -3336,119 +3337,195 @@ row:
 	MOVQ          R8, R9
 	SHLQ          $0x07, R9
 	ADDQ          AX, R9
-	VBROADCASTSS  (CX)(R8*4), Z0
-	VBROADCASTSS  scale+48(FP), Z1
-	VMULPS        (R9), Z1, Z2
+	VBROADCASTSS  (CX)(R8*4), Z1
+	VMULPS        (R9), Z0, Z2
 	VMOVUPS       vec_ff800000<>+0(SB), Z3
 	VMOVAPS       Z2, K1, Z3
-	VMAXPS        Z0, Z3, Z0
-	VMULPS        64(R9), Z1, Z1
-	VMOVUPS       vec_ff800000<>+0(SB), Z2
-	VMOVAPS       Z1, K2, Z2
-	VMAXPS        Z0, Z2, Z0
-	VEXTRACTF64X4 $0x01, Z0, Y1
-	VMAXPS        Y1, Y0, Y1
-	VEXTRACTF128  $0x01, Y1, X0
-	VMAXPS        X0, X1, X1
-	VMOVHLPS      X1, X1, X0
-	VMAXPS        X0, X1, X1
-	VMOVSHDUP     X1, X0
-	VMAXPS        X0, X1, X1
-	VBROADCASTSS  X1, Z0
-	VSUBPS        Z0, Z3, Z3
-	VMOVUPS       vec_4b400000<>+0(SB), Z5
-	VFMADD231PS   vec_3fb8aa3b<>+0(SB), Z3, Z5
-	VSUBPS        vec_4b400000<>+0(SB), Z5, Z6
-	VMOVAPS       Z3, Z7
-	VFNMADD231PS  vec_3f318000<>+0(SB), Z6, Z7
-	VFNMADD231PS  vec_b95e8083<>+0(SB), Z6, Z7
-	VMOVUPS       vec_3ab52a13<>+0(SB), Z6
-	VFMADD213PS   vec_3c091cc6<>+0(SB), Z7, Z6
-	VFMADD213PS   vec_3d2aac55<>+0(SB), Z7, Z6
-	VFMADD213PS   vec_3e2aaa49<>+0(SB), Z7, Z6
-	VFMADD213PS   vec_3efffffe<>+0(SB), Z7, Z6
-	VFMADD213PS   vec_3f800000<>+0(SB), Z7, Z6
-	VFMADD213PS   vec_3f800000<>+0(SB), Z7, Z6
-	VPSLLD        $0x17, Z5, Z5
-	VPADDD        Z5, Z6, Z6
-	VCMPPS        $0x16, vec_42b17217<>+0(SB), Z3, K1
-	VMULPS        vec_7e967699<>+0(SB), Z3, K1, Z6
-	VCMPPS        $0x15, vec_c2aeac4a<>+0(SB), Z3, K1
-	VMOVAPS.Z     Z6, K1, Z6
-	VMOVUPS       Z6, (R9)
-	VSUBPS        Z0, Z2, Z2
-	VMOVUPS       vec_4b400000<>+0(SB), Z0
-	VFMADD231PS   vec_3fb8aa3b<>+0(SB), Z2, Z0
-	VSUBPS        vec_4b400000<>+0(SB), Z0, Z3
-	VMOVAPS       Z2, Z5
-	VFNMADD231PS  vec_3f318000<>+0(SB), Z3, Z5
-	VFNMADD231PS  vec_b95e8083<>+0(SB), Z3, Z5
+	VMAXPS        Z1, Z3, Z1
+	VMULPS        64(R9), Z0, Z2
+	VMOVUPS       vec_ff800000<>+0(SB), Z3
+	VMOVAPS       Z2, K2, Z3
+	VMAXPS        Z1, Z3, Z1
+	VEXTRACTF64X4 $0x01, Z1, Y2
+	VMAXPS        Y2, Y1, Y2
+	VEXTRACTF128  $0x01, Y2, X1
+	VMAXPS        X1, X2, X2
+	VMOVHLPS      X2, X2, X1
+	VMAXPS        X1, X2, X2
+	VMOVSHDUP     X2, X1
+	VMAXPS        X1, X2, X2
+	VMOVSS        X2, (BX)(R8*4)
+	JMP           maxima_next
+
+maxima_none:
+	VMOVSS (CX)(R8*4), X1
+	VMOVSS X1, (BX)(R8*4)
+
+maxima_next:
+	INCQ R8
+	JMP  maxima_row
+
+maxima_end:
+	MOVQ corr_len+112(FP), SI
+	XORQ DI, DI
+	SUBQ $0x10, SI
+	JL   tail
+
+loop:
+	VMOVUPS      (BX)(DI*1), Z1
+	VMOVUPS      (CX)(DI*1), Z2
+	VMOVUPS      Z1, (CX)(DI*1)
+	VSUBPS       Z1, Z2, Z2
+	VMOVUPS      vec_4b400000<>+0(SB), Z1
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Z2, Z1
+	VSUBPS       vec_4b400000<>+0(SB), Z1, Z3
+	VMOVAPS      Z2, Z5
+	VFNMADD231PS vec_3f318000<>+0(SB), Z3, Z5
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z3, Z5
+	VMOVUPS      vec_3ab52a13<>+0(SB), Z3
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Z5, Z3
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Z5, Z3
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Z5, Z3
+	VFMADD213PS  vec_3efffffe<>+0(SB), Z5, Z3
+	VFMADD213PS  vec_3f800000<>+0(SB), Z5, Z3
+	VFMADD213PS  vec_3f800000<>+0(SB), Z5, Z3
+	VPSLLD       $0x17, Z1, Z1
+	VPADDD       Z1, Z3, Z3
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Z2, K1
+	VMULPS       vec_7e967699<>+0(SB), Z2, K1, Z3
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Z2, K1
+	VMOVAPS.Z    Z3, K1, Z3
+	VMOVUPS      Z3, (BX)(DI*1)
+	ADDQ         $0x40, DI
+	SUBQ         $0x10, SI
+	JGE          loop
+
+tail:
+	ADDQ         $0x10, SI
+	JZ           done
+	MOVQ         $-1, R8
+	BZHIQ        SI, R8, R8
+	KMOVW        R8, K1
+	VMOVUPS.Z    (BX)(DI*1), K1, Z1
+	VMOVUPS.Z    (CX)(DI*1), K1, Z2
+	VMOVUPS      Z1, K1, (CX)(DI*1)
+	VSUBPS       Z1, Z2, Z2
+	VMOVUPS      vec_4b400000<>+0(SB), Z1
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Z2, Z1
+	VSUBPS       vec_4b400000<>+0(SB), Z1, Z3
+	VMOVAPS      Z2, Z5
+	VFNMADD231PS vec_3f318000<>+0(SB), Z3, Z5
+	VFNMADD231PS vec_b95e8083<>+0(SB), Z3, Z5
+	VMOVUPS      vec_3ab52a13<>+0(SB), Z3
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Z5, Z3
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Z5, Z3
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Z5, Z3
+	VFMADD213PS  vec_3efffffe<>+0(SB), Z5, Z3
+	VFMADD213PS  vec_3f800000<>+0(SB), Z5, Z3
+	VFMADD213PS  vec_3f800000<>+0(SB), Z5, Z3
+	VPSLLD       $0x17, Z1, Z1
+	VPADDD       Z1, Z3, Z3
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Z2, K2
+	VMULPS       vec_7e967699<>+0(SB), Z2, K2, Z3
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Z2, K2
+	VMOVAPS.Z    Z3, K2, Z3
+	VMOVUPS      Z3, K1, (BX)(DI*1)
+
+done:
+	MOVQ corr_len+112(FP), SI
+	MOVQ valid_base+24(FP), DI
+	XORQ R8, R8
+
+weights_row:
+	CMPQ          R8, SI
+	JGE           weights_end
+	MOVLQSX       (DI)(R8*4), R9
+	TESTQ         R9, R9
+	JZ            weights_none
+	MOVQ          $-1, R10
+	BZHIQ         R9, R10, R10
+	KMOVW         R10, K1
+	SHRQ          $0x10, R10
+	KMOVW         R10, K2
+	MOVQ          R8, R9
+	SHLQ          $0x07, R9
+	ADDQ          AX, R9
+	VBROADCASTSS  (CX)(R8*4), Z1
+	VMULPS        (R9), Z0, Z2
+	VSUBPS        Z1, Z2, Z2
+	VMOVUPS       vec_4b400000<>+0(SB), Z3
+	VFMADD231PS   vec_3fb8aa3b<>+0(SB), Z2, Z3
+	VSUBPS        vec_4b400000<>+0(SB), Z3, Z5
+	VMOVAPS       Z2, Z6
+	VFNMADD231PS  vec_3f318000<>+0(SB), Z5, Z6
+	VFNMADD231PS  vec_b95e8083<>+0(SB), Z5, Z6
+	VMOVUPS       vec_3ab52a13<>+0(SB), Z5
+	VFMADD213PS   vec_3c091cc6<>+0(SB), Z6, Z5
+	VFMADD213PS   vec_3d2aac55<>+0(SB), Z6, Z5
+	VFMADD213PS   vec_3e2aaa49<>+0(SB), Z6, Z5
+	VFMADD213PS   vec_3efffffe<>+0(SB), Z6, Z5
+	VFMADD213PS   vec_3f800000<>+0(SB), Z6, Z5
+	VFMADD213PS   vec_3f800000<>+0(SB), Z6, Z5
+	VPSLLD        $0x17, Z3, Z3
+	VPADDD        Z3, Z5, Z5
+	VCMPPS        $0x16, vec_42b17217<>+0(SB), Z2, K3
+	VMULPS        vec_7e967699<>+0(SB), Z2, K3, Z5
+	VCMPPS        $0x15, vec_c2aeac4a<>+0(SB), Z2, K3
+	VMOVAPS.Z     Z5, K3, Z5
+	VMOVAPS.Z     Z5, K1, Z5
+	VMOVUPS       Z5, (R9)
+	VMULPS        64(R9), Z0, Z2
+	VSUBPS        Z1, Z2, Z2
+	VMOVUPS       vec_4b400000<>+0(SB), Z1
+	VFMADD231PS   vec_3fb8aa3b<>+0(SB), Z2, Z1
+	VSUBPS        vec_4b400000<>+0(SB), Z1, Z3
+	VMOVAPS       Z2, Z6
+	VFNMADD231PS  vec_3f318000<>+0(SB), Z3, Z6
+	VFNMADD231PS  vec_b95e8083<>+0(SB), Z3, Z6
 	VMOVUPS       vec_3ab52a13<>+0(SB), Z3
-	VFMADD213PS   vec_3c091cc6<>+0(SB), Z5, Z3
-	VFMADD213PS   vec_3d2aac55<>+0(SB), Z5, Z3
-	VFMADD213PS   vec_3e2aaa49<>+0(SB), Z5, Z3
-	VFMADD213PS   vec_3efffffe<>+0(SB), Z5, Z3
-	VFMADD213PS   vec_3f800000<>+0(SB), Z5, Z3
-	VFMADD213PS   vec_3f800000<>+0(SB), Z5, Z3
-	VPSLLD        $0x17, Z0, Z0
-	VPADDD        Z0, Z3, Z3
+	VFMADD213PS   vec_3c091cc6<>+0(SB), Z6, Z3
+	VFMADD213PS   vec_3d2aac55<>+0(SB), Z6, Z3
+	VFMADD213PS   vec_3e2aaa49<>+0(SB), Z6, Z3
+	VFMADD213PS   vec_3efffffe<>+0(SB), Z6, Z3
+	VFMADD213PS   vec_3f800000<>+0(SB), Z6, Z3
+	VFMADD213PS   vec_3f800000<>+0(SB), Z6, Z3
+	VPSLLD        $0x17, Z1, Z1
+	VPADDD        Z1, Z3, Z3
 	VCMPPS        $0x16, vec_42b17217<>+0(SB), Z2, K1
 	VMULPS        vec_7e967699<>+0(SB), Z2, K1, Z3
 	VCMPPS        $0x15, vec_c2aeac4a<>+0(SB), Z2, K1
 	VMOVAPS.Z     Z3, K1, Z3
+	VMOVAPS.Z     Z3, K2, Z3
 	VMOVUPS       Z3, 64(R9)
-	VADDPS        Z3, Z6, Z6
-	VEXTRACTF64X4 $0x01, Z6, Y0
-	VADDPS        Y0, Y6, Y0
-	VEXTRACTF128  $0x01, Y0, X2
-	VADDPS        X2, X0, X0
-	VMOVHLPS      X0, X0, X2
-	VADDPS        X2, X0, X0
-	VMOVSHDUP     X0, X2
-	VADDPS        X2, X0, X0
-	VMOVSS        (CX)(R8*4), X2
-	VSUBPS        X1, X2, X2
-	VMOVUPS       vec_4b400000<>+0(SB), X3
-	VFMADD231PS   vec_3fb8aa3b<>+0(SB), X2, X3
-	VSUBPS        vec_4b400000<>+0(SB), X3, X5
-	VMOVAPS       X2, X6
-	VFNMADD231PS  vec_3f318000<>+0(SB), X5, X6
-	VFNMADD231PS  vec_b95e8083<>+0(SB), X5, X6
-	VMOVUPS       vec_3ab52a13<>+0(SB), X7
-	VFMADD213PS   vec_3c091cc6<>+0(SB), X6, X7
-	VFMADD213PS   vec_3d2aac55<>+0(SB), X6, X7
-	VFMADD213PS   vec_3e2aaa49<>+0(SB), X6, X7
-	VFMADD213PS   vec_3efffffe<>+0(SB), X6, X7
-	VFMADD213PS   vec_3f800000<>+0(SB), X6, X7
-	VFMADD213PS   vec_3f800000<>+0(SB), X6, X7
-	VPSLLD        $0x17, X3, X3
-	VPADDD        X3, X7, X7
-	VCMPPS        $0x16, vec_42b17217<>+0(SB), X2, X5
-	VMULPS        vec_7e967699<>+0(SB), X2, X6
-	VBLENDVPS     X5, X6, X7, X7
-	VCMPPS        $0x15, vec_c2aeac4a<>+0(SB), X2, X5
-	VANDPS        X5, X7, X7
-	VMOVSS        X7, (BX)(R8*4)
-	VFMADD231SS   (DX)(R8*4), X7, X0
-	VMOVSS        X0, (DX)(R8*4)
-	VMOVSS        X1, (CX)(R8*4)
-	JMP           next
+	VADDPS        Z3, Z5, Z5
+	VEXTRACTF64X4 $0x01, Z5, Y1
+	VADDPS        Y1, Y5, Y1
+	VEXTRACTF128  $0x01, Y1, X2
+	VADDPS        X2, X1, X1
+	VMOVHLPS      X1, X1, X2
+	VADDPS        X2, X1, X1
+	VMOVSHDUP     X1, X2
+	VADDPS        X2, X1, X1
+	VMOVSS        (DX)(R8*4), X2
+	VFMADD231SS   (BX)(R8*4), X2, X1
+	VMOVSS        X1, (DX)(R8*4)
+	JMP           weights_next
 
-none:
+weights_none:
 	MOVQ    R8, R9
 	SHLQ    $0x07, R9
 	ADDQ    AX, R9
 	VPXORD  Z4, Z4, Z4
 	VMOVUPS Z4, (R9)
 	VMOVUPS Z4, 64(R9)
-	VMOVSS  vec_3f800000<>+0(SB), X0
-	VMOVSS  X0, (BX)(R8*4)
+	VMOVSS  vec_3f800000<>+0(SB), X1
+	VMOVSS  X1, (BX)(R8*4)
 
-next:
+weights_next:
 	INCQ R8
-	JMP  row
+	JMP  weights_row
 
-end:
+weights_end:
 	VZEROUPPER
 	RET
 
@@ -3463,12 +3540,12 @@ TEXT ·attnGradAVX512(SB), NOSPLIT, $0-128
 	MOVQ valid_base+48(FP), DI
 	XORQ R8, R8
 
-row:
+gradient_row:
 	CMPQ         R8, SI
-	JGE          end
+	JGE          gradient_end
 	MOVLQSX      (DI)(R8*4), R9
 	TESTQ        R9, R9
-	JZ           none
+	JZ           gradient_none
 	MOVQ         $-1, R10
 	BZHIQ        R9, R10, R10
 	KMOVW        R10, K1
@@ -3541,9 +3618,9 @@ row:
 	VMULPS       Z0, Z1, Z1
 	VMOVAPS.Z    Z1, K2, Z1
 	VMOVUPS      Z1, 64(R10)
-	JMP          next
+	JMP          gradient_next
 
-none:
+gradient_none:
 	MOVQ    R8, R9
 	SHLQ    $0x07, R9
 	ADDQ    AX, R9
@@ -3556,11 +3633,11 @@ none:
 	VMOVUPS Z7, 64(R9)
 	VMOVUPS Z7, 64(R10)
 
-next:
+gradient_next:
 	INCQ R8
-	JMP  row
+	JMP  gradient_row
 
-end:
+gradient_end:
 	VZEROUPPER
 	RET
 
@@ -7126,130 +7203,83 @@ below1:
 // func attnSoftmaxAVX2(s []float32, valid []int32, scale float32, m []float32, l []float32, corr []float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·attnSoftmaxAVX2(SB), NOSPLIT, $0-128
-	MOVQ s_base+0(FP), AX
-	MOVQ m_base+56(FP), CX
-	MOVQ l_base+80(FP), DX
-	MOVQ corr_base+104(FP), BX
-	MOVQ corr_len+112(FP), SI
-	MOVQ valid_base+24(FP), DI
-	XORQ R8, R8
+	MOVQ         s_base+0(FP), AX
+	MOVQ         m_base+56(FP), CX
+	MOVQ         l_base+80(FP), DX
+	MOVQ         corr_base+104(FP), BX
+	VBROADCASTSS scale+48(FP), Y0
+	MOVQ         corr_len+112(FP), SI
+	MOVQ         valid_base+24(FP), DI
+	XORQ         R8, R8
 
-row:
+maxima_row:
 	CMPQ         R8, SI
-	JGE          end
+	JGE          maxima_end
 	MOVLQSX      (DI)(R8*4), R9
 	TESTQ        R9, R9
-	JZ           none
-	VMOVD        R9, X0
-	VPBROADCASTD X0, Y0
-	VPCMPGTD     vec_iota<>+0(SB), Y0, Y1
-	VPCMPGTD     vec_iota<>+32(SB), Y0, Y2
-	VPCMPGTD     vec_iota<>+64(SB), Y0, Y3
-	VPCMPGTD     vec_iota<>+96(SB), Y0, Y0
+	JZ           maxima_none
+	VMOVD        R9, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     vec_iota<>+0(SB), Y1, Y2
+	VPCMPGTD     vec_iota<>+32(SB), Y1, Y3
+	VPCMPGTD     vec_iota<>+64(SB), Y1, Y4
+	VPCMPGTD     vec_iota<>+96(SB), Y1, Y1
 	MOVQ         R8, R9
 	SHLQ         $0x07, R9
 	ADDQ         AX, R9
-	VBROADCASTSS (CX)(R8*4), Y4
 	VBROADCASTSS (CX)(R8*4), Y5
-	VBROADCASTSS scale+48(FP), Y6
-	VMULPS       (R9), Y6, Y7
+	VBROADCASTSS (CX)(R8*4), Y6
+	VMULPS       (R9), Y0, Y7
 	VMOVUPS      vec_ff800000<>+0(SB), Y8
-	VBLENDVPS    Y1, Y7, Y8, Y8
-	VMAXPS       Y4, Y8, Y4
-	VMULPS       32(R9), Y6, Y1
+	VBLENDVPS    Y2, Y7, Y8, Y8
+	VMAXPS       Y5, Y8, Y5
+	VMULPS       32(R9), Y0, Y2
 	VMOVUPS      vec_ff800000<>+0(SB), Y7
-	VBLENDVPS    Y2, Y1, Y7, Y7
-	VMAXPS       Y5, Y7, Y5
-	VMULPS       64(R9), Y6, Y1
-	VMOVUPS      vec_ff800000<>+0(SB), Y2
-	VBLENDVPS    Y3, Y1, Y2, Y2
-	VMAXPS       Y4, Y2, Y4
-	VMULPS       96(R9), Y6, Y1
+	VBLENDVPS    Y3, Y2, Y7, Y7
+	VMAXPS       Y6, Y7, Y6
+	VMULPS       64(R9), Y0, Y2
 	VMOVUPS      vec_ff800000<>+0(SB), Y3
-	VBLENDVPS    Y0, Y1, Y3, Y3
+	VBLENDVPS    Y4, Y2, Y3, Y3
 	VMAXPS       Y5, Y3, Y5
-	VMAXPS       Y5, Y4, Y0
-	VEXTRACTF128 $0x01, Y0, X1
-	VMAXPS       X1, X0, X0
-	VMOVHLPS     X0, X0, X1
-	VMAXPS       X1, X0, X0
-	VMOVSHDUP    X0, X1
-	VMAXPS       X1, X0, X0
-	VBROADCASTSS X0, Y1
-	VSUBPS       Y1, Y8, Y8
-	VMOVUPS      vec_4b400000<>+0(SB), Y4
-	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y8, Y4
-	VSUBPS       vec_4b400000<>+0(SB), Y4, Y5
-	VMOVAPS      Y8, Y6
-	VFNMADD231PS vec_3f318000<>+0(SB), Y5, Y6
-	VFNMADD231PS vec_b95e8083<>+0(SB), Y5, Y6
-	VMOVUPS      vec_3ab52a13<>+0(SB), Y9
-	VFMADD213PS  vec_3c091cc6<>+0(SB), Y6, Y9
-	VFMADD213PS  vec_3d2aac55<>+0(SB), Y6, Y9
-	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y6, Y9
-	VFMADD213PS  vec_3efffffe<>+0(SB), Y6, Y9
-	VFMADD213PS  vec_3f800000<>+0(SB), Y6, Y9
-	VFMADD213PS  vec_3f800000<>+0(SB), Y6, Y9
-	VPSLLD       $0x17, Y4, Y4
-	VPADDD       Y4, Y9, Y9
-	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y8, Y5
-	VMULPS       vec_7e967699<>+0(SB), Y8, Y6
-	VBLENDVPS    Y5, Y6, Y9, Y9
-	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y8, Y5
-	VANDPS       Y5, Y9, Y9
-	VMOVUPS      Y9, (R9)
-	VSUBPS       Y1, Y7, Y7
-	VMOVUPS      vec_4b400000<>+0(SB), Y4
-	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y7, Y4
-	VSUBPS       vec_4b400000<>+0(SB), Y4, Y5
-	VMOVAPS      Y7, Y6
-	VFNMADD231PS vec_3f318000<>+0(SB), Y5, Y6
-	VFNMADD231PS vec_b95e8083<>+0(SB), Y5, Y6
-	VMOVUPS      vec_3ab52a13<>+0(SB), Y8
-	VFMADD213PS  vec_3c091cc6<>+0(SB), Y6, Y8
-	VFMADD213PS  vec_3d2aac55<>+0(SB), Y6, Y8
-	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y6, Y8
-	VFMADD213PS  vec_3efffffe<>+0(SB), Y6, Y8
-	VFMADD213PS  vec_3f800000<>+0(SB), Y6, Y8
-	VFMADD213PS  vec_3f800000<>+0(SB), Y6, Y8
-	VPSLLD       $0x17, Y4, Y4
-	VPADDD       Y4, Y8, Y8
-	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y7, Y5
-	VMULPS       vec_7e967699<>+0(SB), Y7, Y6
-	VBLENDVPS    Y5, Y6, Y8, Y8
-	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y7, Y5
-	VANDPS       Y5, Y8, Y8
-	VMOVUPS      Y8, 32(R9)
+	VMULPS       96(R9), Y0, Y2
+	VMOVUPS      vec_ff800000<>+0(SB), Y3
+	VBLENDVPS    Y1, Y2, Y3, Y3
+	VMAXPS       Y6, Y3, Y6
+	VMAXPS       Y6, Y5, Y1
+	VEXTRACTF128 $0x01, Y1, X2
+	VMAXPS       X2, X1, X1
+	VMOVHLPS     X1, X1, X2
+	VMAXPS       X2, X1, X1
+	VMOVSHDUP    X1, X2
+	VMAXPS       X2, X1, X1
+	VMOVSS       X1, (BX)(R8*4)
+	JMP          maxima_next
+
+maxima_none:
+	VMOVSS (CX)(R8*4), X1
+	VMOVSS X1, (BX)(R8*4)
+
+maxima_next:
+	INCQ R8
+	JMP  maxima_row
+
+maxima_end:
+	MOVQ corr_len+112(FP), SI
+	XORQ DI, DI
+	SUBQ $0x10, SI
+	JL   tail
+
+loop:
+	VMOVUPS      (BX)(DI*1), Y1
+	VMOVUPS      (CX)(DI*1), Y2
+	VMOVUPS      Y1, (CX)(DI*1)
 	VSUBPS       Y1, Y2, Y2
-	VMOVUPS      vec_4b400000<>+0(SB), Y4
-	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y2, Y4
-	VSUBPS       vec_4b400000<>+0(SB), Y4, Y5
-	VMOVAPS      Y2, Y6
-	VFNMADD231PS vec_3f318000<>+0(SB), Y5, Y6
-	VFNMADD231PS vec_b95e8083<>+0(SB), Y5, Y6
-	VMOVUPS      vec_3ab52a13<>+0(SB), Y7
-	VFMADD213PS  vec_3c091cc6<>+0(SB), Y6, Y7
-	VFMADD213PS  vec_3d2aac55<>+0(SB), Y6, Y7
-	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y6, Y7
-	VFMADD213PS  vec_3efffffe<>+0(SB), Y6, Y7
-	VFMADD213PS  vec_3f800000<>+0(SB), Y6, Y7
-	VFMADD213PS  vec_3f800000<>+0(SB), Y6, Y7
-	VPSLLD       $0x17, Y4, Y4
-	VPADDD       Y4, Y7, Y7
-	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y2, Y5
-	VMULPS       vec_7e967699<>+0(SB), Y2, Y6
-	VBLENDVPS    Y5, Y6, Y7, Y7
-	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y2, Y5
-	VANDPS       Y5, Y7, Y7
-	VMOVUPS      Y7, 64(R9)
-	VADDPS       Y7, Y9, Y9
-	VSUBPS       Y1, Y3, Y3
 	VMOVUPS      vec_4b400000<>+0(SB), Y1
-	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y3, Y1
-	VSUBPS       vec_4b400000<>+0(SB), Y1, Y2
-	VMOVAPS      Y3, Y4
-	VFNMADD231PS vec_3f318000<>+0(SB), Y2, Y4
-	VFNMADD231PS vec_b95e8083<>+0(SB), Y2, Y4
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y2, Y1
+	VSUBPS       vec_4b400000<>+0(SB), Y1, Y3
+	VMOVAPS      Y2, Y4
+	VFNMADD231PS vec_3f318000<>+0(SB), Y3, Y4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y3, Y4
 	VMOVUPS      vec_3ab52a13<>+0(SB), Y5
 	VFMADD213PS  vec_3c091cc6<>+0(SB), Y4, Y5
 	VFMADD213PS  vec_3d2aac55<>+0(SB), Y4, Y5
@@ -7259,65 +7289,247 @@ row:
 	VFMADD213PS  vec_3f800000<>+0(SB), Y4, Y5
 	VPSLLD       $0x17, Y1, Y1
 	VPADDD       Y1, Y5, Y5
-	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y3, Y2
-	VMULPS       vec_7e967699<>+0(SB), Y3, Y4
-	VBLENDVPS    Y2, Y4, Y5, Y5
-	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y3, Y2
-	VANDPS       Y2, Y5, Y5
-	VMOVUPS      Y5, 96(R9)
-	VADDPS       Y5, Y8, Y8
-	VADDPS       Y8, Y9, Y1
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y2, Y3
+	VMULPS       vec_7e967699<>+0(SB), Y2, Y4
+	VBLENDVPS    Y3, Y4, Y5, Y5
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y2, Y3
+	VANDPS       Y3, Y5, Y5
+	VMOVUPS      Y5, (BX)(DI*1)
+	VMOVUPS      32(BX)(DI*1), Y1
+	VMOVUPS      32(CX)(DI*1), Y2
+	VMOVUPS      Y1, 32(CX)(DI*1)
+	VSUBPS       Y1, Y2, Y2
+	VMOVUPS      vec_4b400000<>+0(SB), Y1
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y2, Y1
+	VSUBPS       vec_4b400000<>+0(SB), Y1, Y3
+	VMOVAPS      Y2, Y4
+	VFNMADD231PS vec_3f318000<>+0(SB), Y3, Y4
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y3, Y4
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y5
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3f800000<>+0(SB), Y4, Y5
+	VFMADD213PS  vec_3f800000<>+0(SB), Y4, Y5
+	VPSLLD       $0x17, Y1, Y1
+	VPADDD       Y1, Y5, Y5
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y2, Y3
+	VMULPS       vec_7e967699<>+0(SB), Y2, Y4
+	VBLENDVPS    Y3, Y4, Y5, Y5
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y2, Y3
+	VANDPS       Y3, Y5, Y5
+	VMOVUPS      Y5, 32(BX)(DI*1)
+	ADDQ         $0x40, DI
+	SUBQ         $0x10, SI
+	JGE          loop
+
+tail:
+	ADDQ         $0x10, SI
+	JZ           done
+	VMOVD        SI, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     vec_iota<>+0(SB), Y1, Y2
+	VPCMPGTD     vec_iota<>+32(SB), Y1, Y1
+	VMASKMOVPS   (BX)(DI*1), Y2, Y3
+	VMASKMOVPS   (CX)(DI*1), Y2, Y4
+	VMASKMOVPS   Y3, Y2, (CX)(DI*1)
+	VSUBPS       Y3, Y4, Y4
+	VMOVUPS      vec_4b400000<>+0(SB), Y3
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y4, Y3
+	VSUBPS       vec_4b400000<>+0(SB), Y3, Y5
+	VMOVAPS      Y4, Y6
+	VFNMADD231PS vec_3f318000<>+0(SB), Y5, Y6
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y5, Y6
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y7
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3f800000<>+0(SB), Y6, Y7
+	VFMADD213PS  vec_3f800000<>+0(SB), Y6, Y7
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y7, Y7
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y4, Y5
+	VMULPS       vec_7e967699<>+0(SB), Y4, Y6
+	VBLENDVPS    Y5, Y6, Y7, Y7
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y4, Y5
+	VANDPS       Y5, Y7, Y7
+	VMASKMOVPS   Y7, Y2, (BX)(DI*1)
+	VMASKMOVPS   32(BX)(DI*1), Y1, Y2
+	VMASKMOVPS   32(CX)(DI*1), Y1, Y3
+	VMASKMOVPS   Y2, Y1, 32(CX)(DI*1)
+	VSUBPS       Y2, Y3, Y3
+	VMOVUPS      vec_4b400000<>+0(SB), Y2
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y3, Y2
+	VSUBPS       vec_4b400000<>+0(SB), Y2, Y4
+	VMOVAPS      Y3, Y5
+	VFNMADD231PS vec_3f318000<>+0(SB), Y4, Y5
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y4, Y5
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y6
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3f800000<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3f800000<>+0(SB), Y5, Y6
+	VPSLLD       $0x17, Y2, Y2
+	VPADDD       Y2, Y6, Y6
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y3, Y4
+	VMULPS       vec_7e967699<>+0(SB), Y3, Y5
+	VBLENDVPS    Y4, Y5, Y6, Y6
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y3, Y4
+	VANDPS       Y4, Y6, Y6
+	VMASKMOVPS   Y6, Y1, 32(BX)(DI*1)
+
+done:
+	MOVQ corr_len+112(FP), SI
+	MOVQ valid_base+24(FP), DI
+	XORQ R8, R8
+
+weights_row:
+	CMPQ         R8, SI
+	JGE          weights_end
+	MOVLQSX      (DI)(R8*4), R9
+	TESTQ        R9, R9
+	JZ           weights_none
+	VMOVD        R9, X1
+	VPBROADCASTD X1, Y1
+	VPCMPGTD     vec_iota<>+0(SB), Y1, Y2
+	VPCMPGTD     vec_iota<>+32(SB), Y1, Y3
+	VPCMPGTD     vec_iota<>+64(SB), Y1, Y4
+	VPCMPGTD     vec_iota<>+96(SB), Y1, Y1
+	MOVQ         R8, R9
+	SHLQ         $0x07, R9
+	ADDQ         AX, R9
+	VBROADCASTSS (CX)(R8*4), Y5
+	VMULPS       (R9), Y0, Y6
+	VSUBPS       Y5, Y6, Y6
+	VMOVUPS      vec_4b400000<>+0(SB), Y7
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y6, Y7
+	VSUBPS       vec_4b400000<>+0(SB), Y7, Y8
+	VMOVAPS      Y6, Y9
+	VFNMADD231PS vec_3f318000<>+0(SB), Y8, Y9
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y8, Y9
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y10
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y9, Y10
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y9, Y10
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y9, Y10
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y9, Y10
+	VFMADD213PS  vec_3f800000<>+0(SB), Y9, Y10
+	VFMADD213PS  vec_3f800000<>+0(SB), Y9, Y10
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y10, Y10
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y6, Y8
+	VMULPS       vec_7e967699<>+0(SB), Y6, Y9
+	VBLENDVPS    Y8, Y9, Y10, Y10
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y6, Y8
+	VANDPS       Y8, Y10, Y10
+	VANDPS       Y2, Y10, Y10
+	VMOVUPS      Y10, (R9)
+	VMULPS       32(R9), Y0, Y2
+	VSUBPS       Y5, Y2, Y2
+	VMOVUPS      vec_4b400000<>+0(SB), Y6
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y2, Y6
+	VSUBPS       vec_4b400000<>+0(SB), Y6, Y7
+	VMOVAPS      Y2, Y8
+	VFNMADD231PS vec_3f318000<>+0(SB), Y7, Y8
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y7, Y8
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y9
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y8, Y9
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y8, Y9
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y8, Y9
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y8, Y9
+	VFMADD213PS  vec_3f800000<>+0(SB), Y8, Y9
+	VFMADD213PS  vec_3f800000<>+0(SB), Y8, Y9
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y9, Y9
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y2, Y7
+	VMULPS       vec_7e967699<>+0(SB), Y2, Y8
+	VBLENDVPS    Y7, Y8, Y9, Y9
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y2, Y7
+	VANDPS       Y7, Y9, Y9
+	VANDPS       Y3, Y9, Y9
+	VMOVUPS      Y9, 32(R9)
+	VMULPS       64(R9), Y0, Y2
+	VSUBPS       Y5, Y2, Y2
+	VMOVUPS      vec_4b400000<>+0(SB), Y3
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y2, Y3
+	VSUBPS       vec_4b400000<>+0(SB), Y3, Y6
+	VMOVAPS      Y2, Y7
+	VFNMADD231PS vec_3f318000<>+0(SB), Y6, Y7
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y6, Y7
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y8
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3f800000<>+0(SB), Y7, Y8
+	VFMADD213PS  vec_3f800000<>+0(SB), Y7, Y8
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y8, Y8
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y2, Y6
+	VMULPS       vec_7e967699<>+0(SB), Y2, Y7
+	VBLENDVPS    Y6, Y7, Y8, Y8
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y2, Y6
+	VANDPS       Y6, Y8, Y8
+	VANDPS       Y4, Y8, Y8
+	VMOVUPS      Y8, 64(R9)
+	VADDPS       Y8, Y10, Y10
+	VMULPS       96(R9), Y0, Y2
+	VSUBPS       Y5, Y2, Y2
+	VMOVUPS      vec_4b400000<>+0(SB), Y3
+	VFMADD231PS  vec_3fb8aa3b<>+0(SB), Y2, Y3
+	VSUBPS       vec_4b400000<>+0(SB), Y3, Y4
+	VMOVAPS      Y2, Y5
+	VFNMADD231PS vec_3f318000<>+0(SB), Y4, Y5
+	VFNMADD231PS vec_b95e8083<>+0(SB), Y4, Y5
+	VMOVUPS      vec_3ab52a13<>+0(SB), Y6
+	VFMADD213PS  vec_3c091cc6<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3d2aac55<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3e2aaa49<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3efffffe<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3f800000<>+0(SB), Y5, Y6
+	VFMADD213PS  vec_3f800000<>+0(SB), Y5, Y6
+	VPSLLD       $0x17, Y3, Y3
+	VPADDD       Y3, Y6, Y6
+	VCMPPS       $0x16, vec_42b17217<>+0(SB), Y2, Y4
+	VMULPS       vec_7e967699<>+0(SB), Y2, Y5
+	VBLENDVPS    Y4, Y5, Y6, Y6
+	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), Y2, Y4
+	VANDPS       Y4, Y6, Y6
+	VANDPS       Y1, Y6, Y6
+	VMOVUPS      Y6, 96(R9)
+	VADDPS       Y6, Y9, Y9
+	VADDPS       Y9, Y10, Y1
 	VEXTRACTF128 $0x01, Y1, X2
 	VADDPS       X2, X1, X1
 	VMOVHLPS     X1, X1, X2
 	VADDPS       X2, X1, X1
 	VMOVSHDUP    X1, X2
 	VADDPS       X2, X1, X1
-	VMOVSS       (CX)(R8*4), X2
-	VSUBPS       X0, X2, X2
-	VMOVUPS      vec_4b400000<>+0(SB), X3
-	VFMADD231PS  vec_3fb8aa3b<>+0(SB), X2, X3
-	VSUBPS       vec_4b400000<>+0(SB), X3, X4
-	VMOVAPS      X2, X5
-	VFNMADD231PS vec_3f318000<>+0(SB), X4, X5
-	VFNMADD231PS vec_b95e8083<>+0(SB), X4, X5
-	VMOVUPS      vec_3ab52a13<>+0(SB), X6
-	VFMADD213PS  vec_3c091cc6<>+0(SB), X5, X6
-	VFMADD213PS  vec_3d2aac55<>+0(SB), X5, X6
-	VFMADD213PS  vec_3e2aaa49<>+0(SB), X5, X6
-	VFMADD213PS  vec_3efffffe<>+0(SB), X5, X6
-	VFMADD213PS  vec_3f800000<>+0(SB), X5, X6
-	VFMADD213PS  vec_3f800000<>+0(SB), X5, X6
-	VPSLLD       $0x17, X3, X3
-	VPADDD       X3, X6, X6
-	VCMPPS       $0x16, vec_42b17217<>+0(SB), X2, X4
-	VMULPS       vec_7e967699<>+0(SB), X2, X5
-	VBLENDVPS    X4, X5, X6, X6
-	VCMPPS       $0x15, vec_c2aeac4a<>+0(SB), X2, X4
-	VANDPS       X4, X6, X6
-	VMOVSS       X6, (BX)(R8*4)
-	VFMADD231SS  (DX)(R8*4), X6, X1
+	VMOVSS       (DX)(R8*4), X2
+	VFMADD231SS  (BX)(R8*4), X2, X1
 	VMOVSS       X1, (DX)(R8*4)
-	VMOVSS       X0, (CX)(R8*4)
-	JMP          next
+	JMP          weights_next
 
-none:
+weights_none:
 	MOVQ    R8, R9
 	SHLQ    $0x07, R9
 	ADDQ    AX, R9
-	VXORPS  Y0, Y0, Y0
-	VMOVUPS Y0, (R9)
-	VMOVUPS Y0, 32(R9)
-	VMOVUPS Y0, 64(R9)
-	VMOVUPS Y0, 96(R9)
-	VMOVSS  vec_3f800000<>+0(SB), X0
-	VMOVSS  X0, (BX)(R8*4)
+	VXORPS  Y1, Y1, Y1
+	VMOVUPS Y1, (R9)
+	VMOVUPS Y1, 32(R9)
+	VMOVUPS Y1, 64(R9)
+	VMOVUPS Y1, 96(R9)
+	VMOVSS  vec_3f800000<>+0(SB), X1
+	VMOVSS  X1, (BX)(R8*4)
 
-next:
+weights_next:
 	INCQ R8
-	JMP  row
+	JMP  weights_row
 
-end:
+weights_end:
 	VZEROUPPER
 	RET
 
@@ -7332,12 +7544,12 @@ TEXT ·attnGradAVX2(SB), NOSPLIT, $0-128
 	MOVQ valid_base+48(FP), DI
 	XORQ R8, R8
 
-row:
+gradient_row:
 	CMPQ         R8, SI
-	JGE          end
+	JGE          gradient_end
 	MOVLQSX      (DI)(R8*4), R9
 	TESTQ        R9, R9
-	JZ           none
+	JZ           gradient_none
 	VMOVD        R9, X0
 	VPBROADCASTD X0, Y0
 	VPCMPGTD     vec_iota<>+0(SB), Y0, Y1
@@ -7473,9 +7685,9 @@ row:
 	VMULPS       Y4, Y1, Y1
 	VANDPS       Y0, Y1, Y1
 	VMOVUPS      Y1, 96(R10)
-	JMP          next
+	JMP          gradient_next
 
-none:
+gradient_none:
 	MOVQ    R8, R9
 	SHLQ    $0x07, R9
 	ADDQ    AX, R9
@@ -7492,10 +7704,10 @@ none:
 	VMOVUPS Y0, 96(R9)
 	VMOVUPS Y0, 96(R10)
 
-next:
+gradient_next:
 	INCQ R8
-	JMP  row
+	JMP  gradient_row
 
-end:
+gradient_end:
 	VZEROUPPER
 	RET

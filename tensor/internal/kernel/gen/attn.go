@@ -213,28 +213,27 @@ type page struct {
 }
 
 // rows runs body for every row of the slice count with masks of the first valid[r] of 32 keys, or none for a row that sees nothing.
-func rows(v simd, count string, body func(p *page), none func(p *page)) {
+func rows(v simd, name, count string, body func(p *page), none func(p *page)) {
+	label := func(s string) string { return name + "_" + s }
 	total := Load(Param(count).Len(), GP64())
 	valid := Load(Param("valid").Base(), GP64())
 	p := &page{simd: v, r: GP64(), n: GP64()}
 	XORQ(p.r, p.r)
-	Label("row")
+	Label(label("row"))
 	CMPQ(p.r, total)
-	JGE(LabelRef("end"))
+	JGE(LabelRef(label("end")))
 	MOVLQSX(Mem{Base: valid, Index: p.r, Scale: 4}, p.n)
 	TESTQ(p.n, p.n)
-	JZ(LabelRef("none"))
+	JZ(LabelRef(label("none")))
 	p.masks = v.first(p.n, 32)
 	body(p)
-	JMP(LabelRef("next"))
-	Label("none")
+	JMP(LabelRef(label("next")))
+	Label(label("none"))
 	none(p)
-	Label("next")
+	Label(label("next"))
 	INCQ(p.r)
-	JMP(LabelRef("row"))
-	Label("end")
-	VZEROUPPER()
-	RET()
+	JMP(LabelRef(label("row")))
+	Label(label("end"))
 }
 
 // at returns the address of register i of the row in a block [rows][32] that begins at base; cursor is scratch.
@@ -248,63 +247,83 @@ func (p *page) at(base reg.Register) func(i int) Mem {
 
 func (p *page) registers() int { return 128 / p.bytes }
 
-// softmax: see vecOps.attnSoftmax.
+// softmax: see vecOps.attnSoftmax. Three passes over the rows, so that the many rows' short chains of instructions overlap: the maxima (into
+// corr), the corrections of 16 rows at a time, the exponentials.
 func softmax(v simd) {
 	TEXT("attnSoftmax"+v.name, NOSPLIT, "func(s []float32, valid []int32, scale float32, m, l, corr []float32)")
 	Pragma("noescape")
-	s := Load(Param("s").Base(), GP64())
-	m, l, corr := Load(Param("m").Base(), GP64()), Load(Param("l").Base(), GP64()), Load(Param("corr").Base(), GP64())
-	of := func(base reg.Register, p *page) Mem { return Mem{Base: base, Index: p.r, Scale: 4} }
-	rows(v, "corr", func(p *page) {
-		at := p.at(s)
-		var scaled, top []reg.VecVirtual
-		for range 64 / v.bytes {
-			t := v.reg()
-			VBROADCASTSS(of(m, p), t)
+	o := &op{simd: v, slices: []string{"s", "m", "l", "corr"}, ptr: map[string]reg.Register{}, scalars: map[string]reg.VecVirtual{}}
+	o.arguments("scale")
+	maxima(o)
+	o.each(Load(Param("corr").Len(), GP64()).(reg.GPVirtual), func(o *op) {
+		top, old := o.get("corr"), o.get("m")
+		o.put("m", top)
+		VSUBPS(top, old, old)
+		o.put("corr", o.exp(old))
+	})
+	weights(o)
+	o.returns()
+}
+
+func (o *op) of(slice string, p *page) Mem { return Mem{Base: o.ptr[slice], Index: p.r, Scale: 4} }
+
+// maxima sets corr to the larger of m and the row's scaled scores.
+func maxima(o *op) {
+	rows(o.simd, "maxima", "corr", func(p *page) {
+		at := p.at(o.ptr["s"])
+		var top []reg.VecVirtual
+		for range 64 / o.bytes {
+			t := o.reg()
+			VBROADCASTSS(o.of("m", p), t)
 			top = append(top, t)
 		}
-		scale := v.reg()
-		VBROADCASTSS(NewParamAddr("scale", 48), scale)
 		for i := range p.registers() {
-			x := v.reg()
-			VMULPS(at(i), scale, x)
-			x = v.choose(p.masks[i], x, v.splat(float32(math.Inf(-1))))
+			x := o.reg()
+			VMULPS(at(i), o.scalars["scale"], x)
+			x = o.choose(p.masks[i], x, o.splat(float32(math.Inf(-1))))
 			t := top[i%len(top)]
 			VMAXPS(t, x, t) // passes over NaN, which then shows in the sum
-			scaled = append(scaled, x)
 		}
-		best := v.tree(top, largest)
-		wide := v.reg()
-		VBROADCASTSS(best.AsX(), wide)
+		VMOVSS(o.tree(top, largest).AsX(), o.of("corr", p))
+	}, func(p *page) {
+		m := XMM()
+		VMOVSS(o.of("m", p), m)
+		VMOVSS(m, o.of("corr", p))
+	})
+}
+
+// weights replaces the scores by their exponentials and brings l up to date.
+func weights(o *op) {
+	rows(o.simd, "weights", "corr", func(p *page) {
+		at, top := p.at(o.ptr["s"]), o.reg()
+		VBROADCASTSS(o.of("m", p), top)
 		var sum []reg.VecVirtual
-		for i, x := range scaled {
-			VSUBPS(wide, x, x)
-			e := v.exp(x)
+		for i := range p.registers() {
+			x := o.reg()
+			VMULPS(at(i), o.scalars["scale"], x)
+			VSUBPS(top, x, x)
+			e := o.exp(x)
+			o.keep(e, p.masks[i])
 			VMOVUPS(e, at(i))
-			if i < len(top) {
+			if have := 64 / o.bytes; i < have {
 				sum = append(sum, e)
 			} else {
-				VADDPS(e, sum[i%len(top)], sum[i%len(top)])
+				VADDPS(e, sum[i-have], sum[i-have])
 			}
 		}
-		total := v.tree(sum, add)
-		old := XMM()
-		VMOVSS(of(m, p), old)
-		VSUBPS(best, old, old)
-		c := simd{"AVX", 16}.exp(old)
-		VMOVSS(c.AsX(), of(corr, p))
-		VFMADD231SS(of(l, p), c, total)
-		VMOVSS(total.AsX(), of(l, p))
-		VMOVSS(best.AsX(), of(m, p))
+		total, l := o.tree(sum, add), XMM()
+		VMOVSS(o.of("l", p), l)
+		VFMADD231SS(o.of("corr", p), l, total)
+		VMOVSS(total.AsX(), o.of("l", p))
 	}, func(p *page) {
-		at, z := p.at(s), v.reg()
-		v.zero(z)
+		at, z := p.at(o.ptr["s"]), o.reg()
+		o.zero(z)
 		for i := range p.registers() {
 			VMOVUPS(z, at(i))
 		}
 		one := XMM()
 		VMOVSS(constant(1), one)
-		VMOVSS(one, of(corr, p))
+		VMOVSS(one, o.of("corr", p))
 	})
 }
 
@@ -314,7 +333,7 @@ func gradient(v simd) {
 	Pragma("noescape")
 	s, dp := Load(Param("s").Base(), GP64()), Load(Param("dp").Base(), GP64())
 	lse, d := Load(Param("lse").Base(), GP64()), Load(Param("d").Base(), GP64())
-	rows(v, "d", func(p *page) {
+	rows(v, "gradient", "d", func(p *page) {
 		atS, atD := p.at(s), p.at(dp)
 		scale, shift, mean := v.reg(), v.reg(), v.reg()
 		VBROADCASTSS(NewParamAddr("scale", 72), scale)
@@ -341,4 +360,6 @@ func gradient(v simd) {
 			VMOVUPS(z, atD(i))
 		}
 	})
+	VZEROUPPER()
+	RET()
 }
