@@ -3,6 +3,7 @@ package task
 import (
 	"hash/maphash"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"unicode"
@@ -19,10 +20,12 @@ type Overlap struct {
 	Text  string // the passage, as normalised words
 }
 
-// Contamination finds evaluation texts that occur in training texts: a common run of n words (n <= 0: DefaultNGram), or the whole text where it
-// has fewer words; a text of fewer than five words must be a whole training text. Words are compared without case and punctuation; arithmetic
-// signs count as words. A passage that many evaluation texts share is their template and does not count: more than half of them, or more
-// than ten. The result is in the order of the evaluation texts.
+// Contamination finds evaluation texts that occur in training texts: whole (a text of fewer than five words must be a whole training text),
+// or with a common run of n words (n <= 0: DefaultNGram). Words are compared without case and punctuation; arithmetic signs count as words.
+//
+// A run counts only if at least a third of its words are specific, that is, occur in no more than a fifth of the evaluation texts (two, if
+// those are few): questions made from one template share long runs without being the same question. The result is in the order of the
+// evaluation texts.
 func Contamination(train iter.Seq[string], eval []string, n int) []Overlap {
 	if n <= 0 {
 		n = DefaultNGram
@@ -45,18 +48,18 @@ func Contamination(train iter.Seq[string], eval []string, n int) []Overlap {
 
 const shortText = 5 // words; below, a text is too common to be looked for inside others
 
-// passage is words[from:from+length] of an evaluation text.
+// passage is a run of words of an evaluation text that begins at from. Of a whole text, only the first n words are indexed.
 type passage struct {
 	eval, from int
-	whole      bool // matches only a whole training text
+	whole      bool
 }
 
 type contamination struct {
 	n     int
 	seed  maphash.Seed
-	words [][]string
-	grams map[int]map[uint64][]passage // by length, by hash
-	found map[int]*Overlap
+	words [][]string                   // of the evaluation texts
+	grams map[int]map[uint64][]passage // by length (n, or less for shorter texts), by hash
+	found map[int]*Overlap             // by evaluation text
 }
 
 func (c *contamination) hash(words []string) uint64 {
@@ -69,70 +72,74 @@ func (c *contamination) hash(words []string) uint64 {
 	return h.Sum64()
 }
 
-func (c *contamination) add(p passage, words []string) {
-	if c.grams[len(words)] == nil {
-		c.grams[len(words)] = map[uint64][]passage{}
-	}
-	h := c.hash(words)
-	c.grams[len(words)][h] = append(c.grams[len(words)][h], p)
-}
-
 func (c *contamination) index(eval []string) {
-	for e, text := range eval {
+	texts := map[string]int{} // in how many evaluation texts a word occurs
+	for _, text := range eval {
 		words := normalWords(text)
 		c.words = append(c.words, words)
-		if len(words) == 0 {
-			continue
-		}
-		c.add(passage{e, 0, true}, words)
-		length := min(c.n, len(words))
-		if length < shortText {
-			continue
-		}
-		for from := 0; from+length <= len(words); from++ {
-			c.add(passage{e, from, false}, words[from:from+length])
+		for _, w := range slices.Compact(slices.Sorted(slices.Values(words))) {
+			texts[w]++
 		}
 	}
-	// Templates: passages of n words that too many different texts hold. Whole texts always count.
-	limit := min(10, max(1, len(eval)/2))
-	for length, byHash := range c.grams { // the order does not matter: each list is treated alone
-		for h, list := range byHash {
-			texts := map[int]bool{}
-			for _, p := range list {
-				if !p.whole && len(c.words[p.eval]) > length {
-					texts[p.eval] = true
+	common := max(2, len(eval)/5)
+	for e, words := range c.words {
+		length := min(c.n, len(words))
+		if length == 0 {
+			continue
+		}
+		if c.grams[length] == nil {
+			c.grams[length] = map[uint64][]passage{}
+		}
+		add := func(p passage) {
+			h := c.hash(words[p.from : p.from+length])
+			c.grams[length][h] = append(c.grams[length][h], p)
+		}
+		add(passage{e, 0, true})
+		for from := 0; length == c.n && from+length <= len(words); from++ {
+			specific := 0
+			for _, w := range words[from : from+length] {
+				if texts[w] <= common {
+					specific++
 				}
 			}
-			if len(texts) > limit {
-				byHash[h] = slices.DeleteFunc(list, func(p passage) bool { return texts[p.eval] && !p.whole })
+			if 3*specific >= length {
+				add(passage{e, from, false})
 			}
 		}
 	}
 }
 
-// look compares one training text with every passage.
+// match returns the words of a passage that begin at words[0], or nil.
+func (c *contamination) match(p passage, length int, words []string, isWholeText bool) []string {
+	want := c.words[p.eval][p.from:]
+	if !p.whole {
+		want = want[:length]
+	}
+	if len(want) > len(words) || p.whole && len(want) < shortText && !(isWholeText && len(want) == len(words)) || !slices.Equal(want, words[:len(want)]) {
+		return nil
+	}
+	return want
+}
+
+// look compares one training text with every passage; of several matches with one evaluation text the longest counts, then the first.
 func (c *contamination) look(train int, text string) {
 	words := normalWords(text)
-	hit := map[int]passage{}
-	lengths := map[int]int{}
-	for length, byHash := range c.grams { // the order does not matter: the earliest and longest passage is kept
+	hit := map[int][]string{}
+	for _, length := range slices.Sorted(maps.Keys(c.grams)) {
 		for from := 0; from+length <= len(words); from++ {
-			for _, p := range byHash[c.hash(words[from:from+length])] {
-				if p.whole && length != len(words) || !slices.Equal(c.words[p.eval][p.from:p.from+length], words[from:from+length]) {
-					continue
-				}
-				if l, ok := lengths[p.eval]; !ok || length > l || length == l && p.from < hit[p.eval].from {
-					hit[p.eval], lengths[p.eval] = p, length
+			for _, p := range c.grams[length][c.hash(words[from:from+length])] {
+				if got := c.match(p, length, words[from:], from == 0); len(got) > len(hit[p.eval]) {
+					hit[p.eval] = got
 				}
 			}
 		}
 	}
-	for e, p := range hit {
+	for e, got := range hit { // each evaluation text for itself: the order does not matter
 		if o := c.found[e]; o != nil {
 			o.Hits++
 			continue
 		}
-		c.found[e] = &Overlap{Eval: e, Train: train, Hits: 1, Text: strings.Join(c.words[e][p.from:p.from+lengths[e]], " ")}
+		c.found[e] = &Overlap{Eval: e, Train: train, Hits: 1, Text: strings.Join(got, " ")}
 	}
 }
 

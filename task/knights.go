@@ -310,7 +310,7 @@ func (k *Knights) read(text string) (roles []role, found int, err error) {
 			set(letter, map[byte]role{'k': knight, 'n': knave}[word[1]])
 			who = -1
 		case lower == "knight" || lower == "knave":
-			if i > 0 && strings.EqualFold(words[i-1], "not") {
+			if slices.ContainsFunc(words[max(0, i-2):i], func(w string) bool { return strings.EqualFold(w, "not") }) {
 				return roles, found, fmt.Errorf("a role is denied instead of given")
 			}
 			if who >= 0 {

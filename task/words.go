@@ -18,7 +18,7 @@ type WordProblem struct {
 	Text     string `json:"text"`
 	Solution string `json:"solution,omitempty"` // worked solution, gsm8k only; calculations in <<...>>
 	Equation string `json:"equation,omitempty"`
-	Answer   string `json:"answer"` // a decimal number
+	Answer   string `json:"answer"` // a decimal number, or a/b where the decimals have no end
 }
 
 func (w *WordProblem) canonical() (all, group string) {
@@ -35,10 +35,10 @@ func (w *WordProblem) valid() error {
 	return nil
 }
 
-// number reads a reference answer: a decimal number, commas allowed.
+// number reads a reference answer: a decimal number, commas allowed, or a fraction.
 func number(s string) (*big.Rat, error) {
 	t := strings.ReplaceAll(strings.TrimSpace(s), ",", "")
-	if len(t) > maxNumber || t == "" || strings.ContainsAny(t, "/eExX_") {
+	if len(t) > maxNumber || t == "" || strings.ContainsAny(t, "eExXpP_") {
 		return nil, fmt.Errorf("answer %q is not a decimal number", s)
 	}
 	v, ok := new(big.Rat).SetString(t)
@@ -46,6 +46,37 @@ func number(s string) (*big.Rat, error) {
 		return nil, fmt.Errorf("answer %q is not a decimal number", s)
 	}
 	return v, nil
+}
+
+// fraction undoes what a file did to thirds and sixths: a number with 13 or more decimals (0.16666666666666666) becomes the fraction of the
+// smallest denominator, up to 100, that is within 1e-12 of it.
+func fraction(v *big.Rat) *big.Rat {
+	const decimals, largest = 13, 100
+	if digits, exact := v.FloatPrec(); !exact || digits < decimals {
+		return v
+	}
+	for d := int64(1); d <= largest; d++ {
+		n := floorRat(new(big.Rat).Add(new(big.Rat).Mul(v, big.NewRat(d, 1)), big.NewRat(1, 2)))
+		near := new(big.Rat).SetFrac(n, big.NewInt(d))
+		if diff := new(big.Rat).Sub(near, v); diff.Abs(diff).Cmp(big.NewRat(1, 1e12)) < 0 {
+			return near
+		}
+	}
+	return v
+}
+
+func floorRat(v *big.Rat) *big.Int { return new(big.Int).Div(v.Num(), v.Denom()) }
+
+// sameNumber compares exactly; where the reference has endless decimals, an answer with at least two decimals may be it, rounded.
+func sameNumber(want, got *big.Rat, text string) bool {
+	if want.Cmp(got) == 0 {
+		return true
+	}
+	if _, exact := want.FloatPrec(); exact {
+		return false
+	}
+	_, decimals, _ := strings.Cut(text, ".")
+	return len(decimals) >= 2 && want.FloatString(len(decimals)) == got.FloatString(len(decimals))
 }
 
 // decimal writes a number without needless zeros; a fraction that has no finite decimals as a/b.
@@ -56,7 +87,7 @@ func decimal(v *big.Rat) string {
 	return v.RatString()
 }
 
-// wordTask is a file of word problems. Graders compare exact decimals.
+// wordTask is a file of word problems. Graders compare exact numbers, see sameNumber.
 type wordTask struct {
 	name string
 	path string
@@ -111,7 +142,7 @@ func (t *wordTask) Problems(split Split) ([]*Problem, error) {
 			return nil, fmt.Errorf("%s: row %d: %w", t.path, i+1, err)
 		}
 		v, _ := number(row.Answer)
-		row.Answer = decimal(v)
+		row.Answer = decimal(fraction(v))
 		p := newProblem(t, 0, row, Natural, row.Answer)
 		if split == All || SplitOf(p, DefaultSplits) == split {
 			out = append(out, p)
@@ -202,7 +233,7 @@ func (t *wordTask) Question(p *Problem, _ Wording) string {
 	return p.Question
 }
 
-// Check implements Task: the number that the text ends in (see FinalNumber), compared exactly.
+// Check implements Task: the number that the text ends in (see FinalNumber) against the reference.
 func (t *wordTask) Check(p *Problem, answer string) Result {
 	data, err := dataOf[WordProblem](t, p)
 	if err != nil {
@@ -216,7 +247,7 @@ func (t *wordTask) Check(p *Problem, answer string) Result {
 	if !ok {
 		return unparsed("", "no number")
 	}
-	return judged(value.Cmp(want) == 0, text, "want "+data.Answer)
+	return judged(sameNumber(want, value, text), text, "want "+data.Answer)
 }
 
 // Calculation is one piece of arithmetic in a worked solution, Expression = Result.
@@ -280,7 +311,11 @@ func equationSteps(equation string) []Step {
 	var do func(e *arith.Expr) (*big.Rat, error)
 	do = func(e *arith.Expr) (*big.Rat, error) {
 		if e.Op == 0 || e.Op == '~' {
-			return e.Eval()
+			v, err := e.Eval()
+			if err != nil {
+				return nil, err
+			}
+			return fraction(v), nil
 		}
 		x, err1 := do(e.X)
 		y, err2 := do(e.Y)

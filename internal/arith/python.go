@@ -74,10 +74,19 @@ func pyTokens(text string) ([]pyToken, error) {
 			}
 		default:
 			t, n := pyToken1(s[i:])
-			if n == 0 {
-				return nil, errPython
+			if n == 0 || t.text == "!" && i > 0 && s[i-1] == ' ' {
+				return nil, errPython // SymPy knows the factorial sign only where it touches its number
 			}
-			depth += strings.Count("([{", t.text[:min(1, len(t.text))]) - strings.Count(")]}", t.text[:min(1, len(t.text))])
+			// SymPy writes the tokens back without the spaces between operators, so "* *" becomes a power.
+			if last := len(out) - 1; t.kind == 'o' && last >= 0 && out[last].kind == 'o' && out[last].text+t.text != "!=" && slices.Contains(pyOperators, out[last].text+t.text) {
+				t.text = out[last].text + t.text
+				out = out[:last]
+			}
+			if t.text == "(" {
+				depth++
+			} else if t.text == ")" {
+				depth--
+			}
 			out, i = append(out, t), i+n
 		}
 	}
@@ -93,7 +102,7 @@ func stripComments(s string) string {
 	return b.String()
 }
 
-var pyOperators = []string{"**", "//", "<<", ">>", "<=", ">=", "==", "!=", "+", "-", "*", "/", "%", "(", ")", ",", "<", ">", "&", "|", "^", "~", "!"}
+var pyOperators = []string{"**", "//", "<<", ">>", "<=", ">=", "==", "!=", "+", "-", "*", "/", "%", "(", ")", ",", "<", ">", "=", "&", "|", "^", "~", "!"}
 
 // pyToken1 reads one token and returns how many bytes it took, 0 for none.
 func pyToken1(s string) (pyToken, int) {
