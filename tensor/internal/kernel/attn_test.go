@@ -283,3 +283,29 @@ func TestAttentionRefusesShortSlices(t *testing.T) {
 		}()
 	}
 }
+
+// Query rows are added in ascending order: two calls that continue each other give the bytes of one.
+func TestAttentionBackwardSplits(t *testing.T) {
+	for name, c := range attnCases() {
+		for _, level := range Levels() {
+			restore, _ := ForceLevel(level)
+			var s AttnScratch
+			out, lse := c.forward(&s, 0, c.rows)
+			backward := func(bounds ...int) (dq, dpool []float32) {
+				dq, dpool = make([]float32, len(c.q)), make([]float32, len(c.pool))
+				for i, hi := range bounds[1:] {
+					lo := bounds[i]
+					at := lo * c.qStride
+					AttnBackward(&s, hi-lo, c.q[at:], c.qStride, c.lens[lo:hi], c.pool, c.pages, c.headDim, attnScale, out[at:], c.dOut[at:], c.qStride, lse[lo:], dq[at:], c.qStride, dpool)
+				}
+				return dq, dpool
+			}
+			dq, dpool := backward(0, c.rows)
+			dq2, dpool2 := backward(0, c.rows/3, c.rows/3+1, c.rows)
+			if c.rows > 2 && (!equal(dq, dq2) || !equal(dpool, dpool2)) {
+				t.Errorf("%s on %s: gradients of three calls differ from those of one", name, level)
+			}
+			restore()
+		}
+	}
+}

@@ -21,17 +21,14 @@ type vecOps struct {
 	normDot     func(w, dy, x []float32, mean float32) float32           // sum of fma(w*dy, d)
 	normGradX   func(dx, x, w, dy []float32, mean, rstd, c1, c2 float32) // dx = fma(rstd, fma(-c2, d, fma(w, dy, -c1)), dx)
 	normGradW   func(dw, x, dy []float32, mean, rstd float32)            // dw = fma(d*rstd, dy, dw)
-	siluMul     func(dst, g, u []float32)                                // g*sigmoid(g)*u
-	siluMulGrad func(dg, du, g, u, dy []float32)                         // adds
-	silu, tanh  func(dst, x []float32)                                   //
-	siluGrad    func(dx, x, dy []float32)                                // adds
-	gelu        func(dst, x []float32)                                   // the tanh form
-	geluGrad    func(dx, x, dy []float32)                                // adds
-	tanhGrad    func(dx, y, dy []float32)                                // adds
-	relu        func(dst, x []float32)                                   //
-	reluGrad    func(dx, y, dy []float32)                                // adds
-	adamW       func(p, g, m, v []float32, keep, scale, b1, b2, c2, root, eps, step float32)
-	rope        func(x, cos, sin []float32, heads, headDim int, sign float32) // half = len(cos); sin is multiplied by sign
+
+	siluMul                func(dst, g, u []float32) // g*sigmoid(g)*u
+	silu, gelu, tanh, relu func(dst, x []float32)    // gelu is the tanh form
+	siluMulGrad            func(dg, du, g, u, dy []float32)
+	siluGrad, geluGrad     func(dx, x, dy []float32) // the gradients add
+	tanhGrad, reluGrad     func(dx, y, dy []float32)
+	adamW                  func(p, g, m, v []float32, keep, scale, b1, b2, c2, root, eps, step float32) // b1 = 1 - beta1, b2 = beta2, c2 = 1 - beta2
+	rope                   func(x, cos, sin []float32, heads, headDim int, sign float32)                // half = len(cos); sin is multiplied by sign
 
 	// Attention over one page of 32 keys.
 	//
