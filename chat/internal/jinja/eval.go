@@ -500,7 +500,7 @@ func arithmetic(op string, a, b Value) (Value, error) {
 		}
 		return nil, typeError("unsupported operand type(s) for %s: '%s' and '%s'", op, typeName(a), typeName(b))
 	}
-	if (op == "/" || op == "//" || op == "%") && fb == 0 {
+	if (op == "/" || op == "//" || op == "%") && fb == 0 || op == "**" && fa == 0 && fb < 0 {
 		return nil, errors.New("ZeroDivisionError: division by zero")
 	}
 	if intA && intB && op != "/" && !(op == "**" && ib < 0) {
@@ -515,16 +515,36 @@ func arithmetic(op string, a, b Value) (Value, error) {
 		return fa * fb, nil
 	case "/":
 		return fa / fb, nil
-	case "//":
-		return math.Floor(fa / fb), nil
-	case "%":
-		m := math.Mod(fa, fb)
-		if m != 0 && (m < 0) != (fb < 0) {
-			m += fb
+	case "//", "%":
+		q, m := floorMod(fa, fb)
+		if op == "%" {
+			return m, nil
 		}
-		return m, nil
+		return q, nil
 	}
-	return math.Pow(fa, fb), nil
+	p := math.Pow(fa, fb)
+	if math.IsInf(p, 0) && !math.IsInf(fa, 0) && !math.IsInf(fb, 0) {
+		return nil, errors.New("OverflowError: numerical result out of range")
+	}
+	return p, nil
+}
+
+// floorMod is CPython's float_divmod for b != 0: the quotient comes from the exact remainder, so that 1 // 0.1 is 9.
+func floorMod(a, b float64) (q, m float64) {
+	m = math.Mod(a, b)
+	q = (a - m) / b
+	if m == 0 {
+		m = math.Copysign(0, b)
+	} else if (m < 0) != (b < 0) {
+		m, q = m+b, q-1
+	}
+	if q == 0 {
+		return math.Copysign(0, a/b), m
+	}
+	if f := math.Floor(q); q-f <= 0.5 {
+		return f, m
+	}
+	return math.Floor(q) + 1, m
 }
 
 // sequence is arithmetic on texts and lists: joined, repeated, formatted.

@@ -180,6 +180,9 @@ func last(v Value, _ []Value) (Value, error) {
 }
 
 func intFilter(v Value, p []Value) (Value, error) {
+	if u, ok := v.(*Undefined); ok {
+		return nil, u.err()
+	}
 	standard := Value(int64(0))
 	if given(p[0]) {
 		standard = p[0]
@@ -212,6 +215,9 @@ func intFilter(v Value, p []Value) (Value, error) {
 }
 
 func floatFilter(v Value, p []Value) (Value, error) {
+	if u, ok := v.(*Undefined); ok {
+		return nil, u.err()
+	}
 	if s, ok := v.(string); ok {
 		if f, err := strconv.ParseFloat(strings.TrimFunc(s, isSpace), 64); err == nil {
 			return f, nil
@@ -293,7 +299,7 @@ func round(v Value, p []Value) (Value, error) {
 	if u, ok := v.(*Undefined); ok {
 		return nil, u.err()
 	}
-	f, _, isInt, ok := number(v)
+	f, i, isInt, ok := number(v)
 	if !ok {
 		return nil, typeError("type %s doesn't define __round__ method", typeName(v))
 	}
@@ -320,7 +326,7 @@ func round(v Value, p []Value) (Value, error) {
 		return nil, errors.New("FilterArgumentError: method must be common, ceil or floor")
 	}
 	if isInt && precision >= 0 {
-		return v, nil
+		return i, nil
 	}
 	if precision < 0 {
 		f = math.RoundToEven(f*scale) / scale
@@ -390,7 +396,11 @@ func indent(v Value, p []Value) (Value, error) {
 			step = strings.Repeat(" ", max(0, min(n, 1000)))
 		}
 	}
-	lines := splitLines(str(v)+"\n", false)
+	text, ok := v.(string)
+	if !ok {
+		return nil, typeError("indent takes a str, not %s", typeName(v))
+	}
+	lines := splitLines(text+"\n", false)
 	var b strings.Builder
 	for i, line := range lines {
 		if i > 0 {
@@ -407,7 +417,7 @@ func indent(v Value, p []Value) (Value, error) {
 }
 
 func truncate(v Value, p []Value) (Value, error) {
-	s, num := str(v), [2]int{255, 5}
+	num := [2]int{255, 5}
 	for i, at := range [2]int{0, 3} {
 		if given(p[at]) {
 			var err error
@@ -420,10 +430,14 @@ func truncate(v Value, p []Value) (Value, error) {
 	if given(p[2]) {
 		end = str(p[2])
 	}
-	n, tail := utf8.RuneCountInString(s), utf8.RuneCountInString(end)
-	if n <= num[0]+num[1] {
-		return s, nil
+	if n, err := length(v); err != nil || n <= num[0]+num[1] {
+		return v, err
 	}
+	s, ok := v.(string)
+	if !ok {
+		return nil, typeError("truncate takes a str, not %s", typeName(v))
+	}
+	tail := utf8.RuneCountInString(end)
 	cut := string([]rune(s)[:max(0, num[0]-tail)])
 	if !flag(p[1], false) {
 		if i := strings.LastIndexByte(cut, ' '); i >= 0 {

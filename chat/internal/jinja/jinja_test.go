@@ -1,6 +1,8 @@
 package jinja
 
 import (
+	"encoding/json"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -44,6 +46,30 @@ func TestLimits(t *testing.T) {
 		got, err := render(c.template, []byte(`{"messages":[]}`))
 		if err == nil || !strings.Contains(err.Error(), c.err) {
 			t.Errorf("%.60q: %.60q, %v; want an error with %q", c.template, got, err, c.err)
+		}
+	}
+}
+
+// TestAgainstPython holds random templates against what Python rendered from them.
+func TestAgainstPython(t *testing.T) {
+	raw, err := os.ReadFile("testdata/python.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f struct {
+		Context json.RawMessage
+		Cases   [][2]*string // template, text; null: Python raises
+	}
+	if err := json.Unmarshal(raw, &f); err != nil || len(f.Cases) < 200 {
+		t.Fatalf("%d cases, %v", len(f.Cases), err)
+	}
+	for _, c := range f.Cases {
+		got, err := render(*c[0], f.Context)
+		switch want := c[1]; {
+		case want == nil && err == nil:
+			t.Errorf("%q: %q where Python raises", *c[0], got)
+		case want != nil && (err != nil || got != *want):
+			t.Errorf("%q:\n got %q, %v\nwant %q", *c[0], got, err, *want)
 		}
 	}
 }

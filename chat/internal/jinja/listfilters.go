@@ -324,6 +324,9 @@ func sliceFilter(v Value, p []Value) (Value, error) {
 
 // mapFilter is map(attribute=...) or map("filter", arguments ...).
 func mapFilter(r *run, v Value, args []Value, kw *Dict) (Value, error) {
+	if !truthy(v) { // None too: Jinja looks no further
+		return &Generator{}, nil
+	}
 	items, err := iterate(v)
 	if err != nil {
 		return nil, err
@@ -361,6 +364,9 @@ func mapFilter(r *run, v Value, args []Value, kw *Dict) (Value, error) {
 
 // choose is select, reject, selectattr and rejectattr.
 func choose(r *run, v Value, args []Value, kw *Dict, byAttr, want bool) (Value, error) {
+	if !truthy(v) {
+		return &Generator{}, nil
+	}
 	items, err := iterate(v)
 	if err != nil {
 		return nil, err

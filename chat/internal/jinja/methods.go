@@ -628,7 +628,7 @@ func percent(s string, v Value) (Value, error) {
 			return nil, typeError("%%%s%c with %s is not read", flags, verb, typeName(arg))
 		}
 	}
-	if n < len(args) && !(len(args) == 1 && typeName(v) == "dict") {
+	if kind := typeName(v); n < len(args) && kind != "dict" && kind != "list" && kind != "Undefined" { // what has keys may be left over
 		return nil, typeError("not all arguments converted during string formatting")
 	}
 	return b.String(), nil

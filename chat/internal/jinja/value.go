@@ -111,6 +111,8 @@ func hash(v Value) (any, bool) {
 		if x.Tuple {
 			return "\x00tuple" + repr(x), true
 		}
+	case *Undefined:
+		return Undefined{}, true // all are equal
 	}
 	return nil, false
 }
