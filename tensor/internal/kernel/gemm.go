@@ -10,14 +10,13 @@ import (
 // Blocking. A panel of B (blockK rows of panel columns) is packed once and used by all rows of a block of A; an output's chain continues from
 // the stored C in the next K block, so none of these numbers shows in a result.
 const (
-	panel      = 48  // columns of a packed panel of B
-	blockK     = 256 // rows of a packed panel
-	blockM     = 512 // rows of A whose block stays in the second cache
-	blockN     = 960 // columns between two packings of A
-	streamK    = 64  // rows of B read in place before the next columns: so many pages stay known to the first level of the TLB
-	padA       = 16  // floats between packed rows of A, so that rows do not fall on the same cache sets
-	packA      = 4 * panel
-	splitFlops = 1 << 20 // below this, handing over costs more than it saves
+	panel      = 48        // columns of a packed panel of B
+	blockK     = 256       // rows of a packed panel
+	blockM     = 512       // rows of A whose block stays in the second cache
+	blockN     = 960       // columns between two packings of A
+	padA       = 16        // floats between packed rows or slices of A, so that they do not fall on the same cache sets
+	packA      = 4 * panel // columns from which A is packed
+	splitFlops = 1 << 20   // below this, handing over costs more than it saves
 )
 
 type form uint8
@@ -194,10 +193,7 @@ func (p *product) inPlace(m0, m1, n0, n1 int) {
 	if p.form == formTN {
 		a, rsa, csa = p.a[m0:], 1, p.lda
 	}
-	for k0 := 0; k0 < p.k; k0 += streamK {
-		kb := min(streamK, p.k-k0)
-		multiply(m1-m0, n1-n0, kb, a[k0*csa:], rsa, csa, active.gemm.rows*rsa, p.b[k0*p.ldb+n0:], p.ldb, p.c[m0*p.ldc+n0:], p.ldc, p.acc || k0 > 0)
-	}
+	multiply(m1-m0, n1-n0, p.k, a, rsa, csa, active.gemm.rows*rsa, p.b[n0:], p.ldb, p.c[m0*p.ldc+n0:], p.ldc, p.acc)
 }
 
 // block adds the products of one K block to C[m0:m1][n0:n1].
@@ -223,7 +219,7 @@ func (p *product) blockOfA(buf *buffers, m0, m1, k0, kb, cols int) (a []float32,
 		return p.a[k0*p.lda+m0:], 1, p.lda, rows
 	case p.form == formTN:
 		p.slicesOfA(buf, m0, m1, k0, kb)
-		return buf.a[:], 1, rows, rows * kb
+		return buf.a[:], 1, rows, rows*kb + padA
 	case cols < packA || m1-m0 <= rows:
 		return p.a[m0*p.lda+k0:], p.lda, 1, rows * p.lda
 	}
@@ -234,7 +230,7 @@ func (p *product) blockOfA(buf *buffers, m0, m1, k0, kb, cols int) (a []float32,
 	return buf.a[:], ld, 1, rows * ld
 }
 
-// slicesOfA packs a transposed A as [m/rows][kb][rows], rows being those of a tile.
+// slicesOfA packs a transposed A as slices [kb][rows] with padA floats between them, rows being those of a tile.
 func (p *product) slicesOfA(buf *buffers, m0, m1, k0, kb int) {
 	rows := active.gemm.rows
 	for q := range kb {
@@ -246,7 +242,7 @@ func (p *product) slicesOfA(buf *buffers, m0, m1, k0, kb int) {
 			} else {
 				*(*[4]float32)(dst) = [4]float32(src)
 			}
-			dst = dst[min(rows*kb, len(dst)):]
+			dst = dst[min(rows*kb+padA, len(dst)):]
 		}
 		copy(dst, src)
 	}

@@ -29,7 +29,7 @@ const (
 // Assembly cannot be preempted: one call does at most so much, under a millisecond.
 const (
 	callRows = 512
-	callK    = 512
+	callK    = 1024
 )
 
 // multiply computes C[m][n] (+)= A B as multiplyGo does, with fused multiply-adds. Row i of A begins at i/rows*ats + i%rows*rsa, where rows
