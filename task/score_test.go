@@ -55,61 +55,69 @@ func TestScoreItems(t *testing.T) {
 }
 
 // Candidates of other kinds; the scores are reasoning-gym 0.1.25's (SymPy 1.14, Python 3.11).
+var (
+	countdownMeta = json.RawMessage(`{"numbers": [3, 7, 12], "target": 48}`)
+	sudokuMeta    = json.RawMessage(`{"solution": [[4,2,1,3],[1,3,4,2],[2,1,3,4],[3,4,2,1]]}`)
+	half          = 0.5 // not a constant: the sums below must round as the scorer's do
+)
+
+const (
+	grid = "4 2 1 3\n1 3 4 2\n2 1 3 4\n3 4 2 1"
+	two  = "Zoey is a fool, and Riley is a sage."
+)
+
+var moreScores = []struct {
+	task, answer string
+	metadata     json.RawMessage
+	candidate    string
+	want         float64
+}{
+	{"countdown", "", countdownMeta, "12*(7-3)", 1},
+	{"countdown", "", countdownMeta, " (7 - 3) * 12\n", 1},
+	{"countdown", "", countdownMeta, "12*7-12*3", 0.05},
+	{"countdown", "", countdownMeta, "12*(7-3)+0", 0.05},
+	{"countdown", "", countdownMeta, "48", 0.05},
+	{"countdown", "", countdownMeta, "12*(7-3) = 48", 0.01},
+	{"countdown", "", countdownMeta, "12*(7-3", 0.01},
+	{"countdown", "", countdownMeta, "12×(7-3)", 0.01},
+	{"countdown", "", countdownMeta, "12*(7-3) # done", 1},
+	{"countdown", "", countdownMeta, "12(7-3)", 0.01},
+	{"countdown", "", countdownMeta, "7/(12-12)", 0.01},
+	{"countdown", "", countdownMeta, "x*(7-3)", 0.01},
+	{"countdown", "", countdownMeta, "12.0*(7-3)", 0.05},
+	{"countdown", "", countdownMeta, "   ", 0.01},
+	{"countdown", "", countdownMeta, "12*(7-3) == 48", 0.05},
+	{"countdown", "", countdownMeta, "12+7+3", 0.05},
+	{"countdown", "", countdownMeta, "no is not yes", 0.05},
+	{"countdown", "", countdownMeta, "None", 0.01},
+	{"chain_sum", "1692", nil, "1,692", 1},
+	{"chain_sum", "1692", nil, "+01692.00", 1},
+	{"chain_sum", "1692", nil, "1.692e3", 1},
+	{"chain_sum", "1692", nil, "16_92", 1},
+	{"chain_sum", "1692", nil, "-1692", 4. / 5},
+	{"chain_sum", "1692", nil, "1692 apples", 4. / 11},
+	{"chain_sum", "1692", nil, "x = 1,692", 4. / 8},
+	{"chain_sum", "0", nil, "-0", 1},
+	{"chain_sum", "0", nil, "Infinity", 0},
+	{"chain_sum", "-18", nil, "18", 0},
+	{"chain_sum", "7", nil, "NaN", 0},
+	{"chain_sum", "7", nil, ",", 0},
+	{"knights_knaves", two, nil, "Riley is a sage. Zoey is a fool.", 1},
+	{"knights_knaves", two, nil, "zoey fool riley sage", 1},
+	{"knights_knaves", two, nil, "Zoey is a sage, and Riley is a sage.", 0.3 + 0.7*half},
+	{"knights_knaves", two, nil, "Zoey is a fool.", 0},
+	{"knights_knaves", two, nil, "Zoey is an angel, and Riley is (a sage)", 0.3 + 0.7*half},
+	{"knights_knaves", two, nil, "Zoey is a fool, and Riley is a sage, and Zoey is a sage", 0},
+	{"knights_knaves", two, nil, "Zoey: fool, Riley: sage", 0},
+	{"mini_sudoku", grid, sudokuMeta, "4 2 1 3  \n1 3 4 2\t\n2 1 3 4\n3 4 2 1", 31. / 34},
+	{"mini_sudoku", grid, sudokuMeta, "4213\n1342\n2134\n3421", 0.9},
+	{"mini_sudoku", grid, sudokuMeta, "4213\n1342\n2134\n3422", 15. / 16 * 0.9},
+	{"mini_sudoku", grid, sudokuMeta, "421\n1342\n2134\n3421", 0},
+	{"mini_sudoku", grid, sudokuMeta, "4 2 1 3 1 3 4 2", 0},
+}
+
 func TestScoreMore(t *testing.T) {
-	countdown := json.RawMessage(`{"numbers": [3, 7, 12], "target": 48}`)
-	sudoku := json.RawMessage(`{"solution": [[4,2,1,3],[1,3,4,2],[2,1,3,4],[3,4,2,1]]}`)
-	const grid = "4 2 1 3\n1 3 4 2\n2 1 3 4\n3 4 2 1"
-	half := 0.5 // not a constant: the sum below must round as the scorer's does
-	const two = "Zoey is a fool, and Riley is a sage."
-	for _, c := range []struct {
-		task, answer string
-		metadata     json.RawMessage
-		candidate    string
-		want         float64
-	}{
-		{"countdown", "", countdown, "12*(7-3)", 1},
-		{"countdown", "", countdown, " (7 - 3) * 12\n", 1},
-		{"countdown", "", countdown, "12*7-12*3", 0.05},
-		{"countdown", "", countdown, "12*(7-3)+0", 0.05},
-		{"countdown", "", countdown, "48", 0.05},
-		{"countdown", "", countdown, "12*(7-3) = 48", 0.01},
-		{"countdown", "", countdown, "12*(7-3", 0.01},
-		{"countdown", "", countdown, "12×(7-3)", 0.01},
-		{"countdown", "", countdown, "12*(7-3) # done", 1},
-		{"countdown", "", countdown, "12(7-3)", 0.01},
-		{"countdown", "", countdown, "7/(12-12)", 0.01},
-		{"countdown", "", countdown, "x*(7-3)", 0.01},
-		{"countdown", "", countdown, "12.0*(7-3)", 0.05},
-		{"countdown", "", countdown, "   ", 0.01},
-		{"countdown", "", countdown, "12*(7-3) == 48", 0.05},
-		{"countdown", "", countdown, "12+7+3", 0.05},
-		{"countdown", "", countdown, "no is not yes", 0.05},
-		{"countdown", "", countdown, "None", 0.01},
-		{"chain_sum", "1692", nil, "1,692", 1},
-		{"chain_sum", "1692", nil, "+01692.00", 1},
-		{"chain_sum", "1692", nil, "1.692e3", 1},
-		{"chain_sum", "1692", nil, "16_92", 1},
-		{"chain_sum", "1692", nil, "-1692", 4. / 5},
-		{"chain_sum", "1692", nil, "1692 apples", 4. / 11},
-		{"chain_sum", "1692", nil, "x = 1,692", 4. / 8},
-		{"chain_sum", "0", nil, "-0", 1},
-		{"chain_sum", "0", nil, "Infinity", 0},
-		{"chain_sum", "-18", nil, "18", 0},
-		{"chain_sum", "7", nil, "NaN", 0},
-		{"chain_sum", "7", nil, ",", 0},
-		{"knights_knaves", two, nil, "Riley is a sage. Zoey is a fool.", 1},
-		{"knights_knaves", two, nil, "zoey fool riley sage", 1},
-		{"knights_knaves", two, nil, "Zoey is a sage, and Riley is a sage.", 0.3 + 0.7*half},
-		{"knights_knaves", two, nil, "Zoey is a fool.", 0},
-		{"knights_knaves", two, nil, "Zoey is an angel, and Riley is (a sage)", 0.3 + 0.7*half},
-		{"knights_knaves", two, nil, "Zoey is a fool, and Riley is a sage, and Zoey is a sage", 0},
-		{"knights_knaves", two, nil, "Zoey: fool, Riley: sage", 0},
-		{"mini_sudoku", grid, sudoku, "4 2 1 3  \n1 3 4 2\t\n2 1 3 4\n3 4 2 1", 31. / 34},
-		{"mini_sudoku", grid, sudoku, "4213\n1342\n2134\n3421", 0.9},
-		{"mini_sudoku", grid, sudoku, "4213\n1342\n2134\n3422", 15. / 16 * 0.9},
-		{"mini_sudoku", grid, sudoku, "421\n1342\n2134\n3421", 0},
-		{"mini_sudoku", grid, sudoku, "4 2 1 3 1 3 4 2", 0},
-	} {
+	for _, c := range moreScores {
 		got, err := Score(c.task, "", c.answer, c.metadata, &c.candidate)
 		if err != nil || got != c.want {
 			t.Errorf("%s %q: got %v (%v), want %v", c.task, c.candidate, got, err, c.want)
