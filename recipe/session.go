@@ -21,7 +21,6 @@ import (
 	"github.com/hone-lm/hone/train"
 )
 
-
 // Parse returns the settings of a recipe after a file's (may be empty) and key=value overrides.
 func Parse(name, path string, src []byte, overrides []string) (Paper, Config, error) {
 	p, err := Get(name)

@@ -217,3 +217,14 @@ func KLReward(ctx context.Context, ref engine.Frozen, groups []*Group, kind obje
 	}
 	return nil
 }
+
+// KindRows returns a row for every segment with tokens of a kind, masked to them, whether or not advantages were filled.
+func KindRows(groups []*Group, kind engine.Kind) []engine.Row {
+	var out []engine.Row
+	for _, r := range rows(groups, kind, func(*Episode, *engine.Sequence) bool { return true }) {
+		if r.Seq.Count(kind) > 0 {
+			out = append(out, r)
+		}
+	}
+	return out
+}
