@@ -6,6 +6,10 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/hone-lm/hone/internal/config"
+	"github.com/hone-lm/hone/recipe"
+	"github.com/hone-lm/hone/run"
 )
 
 type completionCmd struct {
@@ -66,7 +70,7 @@ func candidates(node *kong.Node, words []string) []string {
 		words = []string{""}
 	}
 	before, last := words[:len(words)-1], words[len(words)-1]
-	positional := 0
+	var given []string       // positional words of the command
 	var pending *kong.Flag // a flag whose value is the next word
 	for _, w := range before {
 		switch {
@@ -78,9 +82,9 @@ func candidates(node *kong.Node, words []string) []string {
 			}
 		default:
 			if child := childOf(node, w); child != nil {
-				node, positional = child, 0
+				node, given = child, nil
 			} else {
-				positional++
+				given = append(given, w)
 			}
 		}
 	}
@@ -102,11 +106,40 @@ func candidates(node *kong.Node, words []string) []string {
 				all = append(all, child.Name)
 			}
 		}
-		if positional < len(node.Positional) {
-			all = append(all, enumValues(node.Positional[positional])...)
+		if len(given) < len(node.Positional) {
+			all = append(all, enumValues(node.Positional[len(given)])...)
 		}
+		all = append(all, names(node.FullPath(), given)...)
 	}
 	return slices.DeleteFunc(all, func(s string) bool { return !strings.HasPrefix(s, last) })
+}
+
+// names returns the recipes, runs or settings that may follow.
+func names(command string, given []string) []string {
+	var keys []config.KeyInfo
+	switch command {
+	case "hone run", "hone recipes show":
+		if len(given) == 0 {
+			return recipe.Names()
+		}
+		p, err := recipe.Get(given[0])
+		if err != nil || command != "hone run" {
+			return nil
+		}
+		keys = config.Keys(p.Config())
+	case "hone eval":
+		keys = config.Keys(defaultEval())
+	case "hone chat":
+		keys = config.Keys(defaultChat())
+	case "hone resume", "hone runs show", "hone runs compare", "hone runs export":
+		ids, _ := run.List("runs") // no folder, nothing to offer
+		return ids
+	}
+	var out []string
+	for _, k := range keys {
+		out = append(out, k.Path+"=")
+	}
+	return out
 }
 
 func enumValues(v *kong.Value) []string {
