@@ -19,6 +19,7 @@ func vec() {
 		sumSquares(v)
 		exponentials(v)
 		activations(v)
+		others(v)
 		norms(v)
 		adamW(v)
 		rope(v)

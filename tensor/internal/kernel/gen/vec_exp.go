@@ -200,6 +200,10 @@ func activations(v simd) {
 		VMULPS(s, x, x)
 		addTo(o, "dx", o.get("dy"), sigmoidSlope(o, s, x, slope))
 	})
+}
+
+// others are the activations without a sigmoid.
+func others(v simd) {
 	vector(v, "tanh", "dst x", "", "", func(o *op) { o.put("dst", o.tanh(o.get("x"))) })
 	vector(v, "tanhGrad", "dx y dy", "", "", func(o *op) {
 		y, slope := o.get("y"), o.splat(1)
