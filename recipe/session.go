@@ -42,7 +42,7 @@ type Loaded struct {
 func LoadModel(c *train.Common) (*Loaded, error) {
 	source, state := c.Model, ""
 	if base, at, ok := runRef(c.Model); ok {
-		r, err := run.Open(filepath.Dir(base), filepath.Base(base))
+		r, err := run.Open(filepath.Dir(base), filepath.Base(base)) // the name may be cut short
 		if err != nil {
 			return nil, err
 		}
@@ -89,7 +89,7 @@ func LoadModel(c *train.Common) (*Loaded, error) {
 	return l, nil
 }
 
-// runRef reads runs/ID[@step]: a folder with config.yaml and no config.json.
+// runRef reads runs/ID[@step]: a run's folder, its name cut short or not. Files and folders of models are something else.
 func runRef(ref string) (base string, step int, ok bool) {
 	base, at, cut := strings.Cut(ref, "@")
 	step = -1
@@ -99,11 +99,13 @@ func runRef(ref string) (base string, step int, ok bool) {
 			return "", 0, false
 		}
 	}
-	if _, err := os.Stat(filepath.Join(base, run.ConfigFile)); err != nil {
-		return "", 0, false
+	if _, err := os.Stat(base); err == nil {
+		_, err := os.Stat(filepath.Join(base, run.ConfigFile))
+		_, isModel := os.Stat(filepath.Join(base, "config.json"))
+		return base, step, err == nil && isModel != nil
 	}
-	_, err := os.Stat(filepath.Join(base, "config.json"))
-	return base, step, err != nil
+	_, err := run.Open(filepath.Dir(base), filepath.Base(base))
+	return base, step, err == nil
 }
 
 // Stored reads a run's resolved settings.
