@@ -73,7 +73,7 @@ func (k *knights) Question(p *Problem, w Wording) string {
 		return strings.Join(parts, " ")
 	}
 	return fmt.Sprintf("On an island live knights, who always tell the truth, and knaves, who always lie. You meet %s. %s Who is a knight and who is a knave? Answer for each person, like %q.",
-		strings.Join(data.Names, ", "), strings.Join(parts, " "), data.Names[0]+" is a knight, and "+data.Names[1]+" is a knave.")
+		strings.Join(data.Names, ", "), strings.Join(parts, " "), data.Names[0]+" is a knight/knave, and "+data.Names[len(data.Names)-1]+" is a knight/knave.")
 }
 
 // answer writes the solution.

@@ -89,12 +89,13 @@ func (l *Lake) distances() []int {
 	return dist
 }
 
-// outcomes returns the three (or one) cells that an action may lead to.
-func (l *Lake) outcomes(cell, action int) []int {
+// outcomes returns the cells that an action may lead to, each with one third; on firm ice they are the same.
+func (l *Lake) outcomes(cell, action int) [3]int {
+	to := l.move(cell, action)
 	if !l.Slippery {
-		return []int{l.move(cell, action)}
+		return [3]int{to, to, to}
 	}
-	return []int{l.move(cell, (action+3)%4), l.move(cell, action), l.move(cell, (action+1)%4)}
+	return [3]int{l.move(cell, (action+3)%4), to, l.move(cell, (action+1)%4)}
 }
 
 // success is the probability that the moves end in the goal, exactly to rounding.
@@ -118,26 +119,33 @@ func (l *Lake) step(p []float64, action int) []float64 {
 			q[cell] += w
 			continue
 		}
-		out := l.outcomes(cell, action)
-		for _, to := range out {
-			q[to] += w / float64(len(out))
+		for _, to := range l.outcomes(cell, action) {
+			q[to] += w / 3
 		}
 	}
 	return q
 }
 
-// reference returns the expert's moves: a shortest way, right and down first; on slippery ice the sequence that at each move follows the
-// values of the optimal policy, averaged over where one may be, cut where more moves no longer help.
+// reference returns the expert's moves: a shortest way, right and down first. On slippery ice it is the better of that way and of cautious,
+// which is good but need not be the best there is.
 func (l *Lake) reference() []int {
-	if !l.Slippery {
-		var out []int
-		dist := l.distances()
-		for cell := 0; dist[cell] > 0; {
-			a := l.onward(cell, dist)[0]
-			out, cell = append(out, a), l.move(cell, a)
-		}
-		return out
+	var way []int
+	dist := l.distances()
+	for cell := 0; dist[cell] > 0; {
+		a := l.onward(cell, dist)[0]
+		way, cell = append(way, a), l.move(cell, a)
 	}
+	if l.Slippery {
+		if c := l.cautious(); l.success(c) > l.success(way) {
+			return c
+		}
+	}
+	return way
+}
+
+// cautious takes at each move the action that is best on average over where one may be, by the values of the policy that sees where it is
+// (QMDP). It is cut where more moves no longer help.
+func (l *Lake) cautious() []int {
 	values := l.values()
 	p := make([]float64, len(values))
 	p[0] = 1
@@ -148,7 +156,7 @@ func (l *Lake) reference() []int {
 		for a := range 4 {
 			v := 0.0
 			for cell, q := range l.step(p, a) {
-				v += q * values[cell]
+				v += float64(q * values[cell]) // the conversion forbids a fused multiply-add, which would differ between machines
 			}
 			if v > bestValue+1e-12 {
 				bestValue, action = v, a
@@ -157,7 +165,7 @@ func (l *Lake) reference() []int {
 		gained := p[len(p)-1]
 		p = l.step(p, action)
 		out = append(out, action)
-		if p[len(p)-1] > gained+1e-3 {
+		if p[len(p)-1] > 1.001*gained+1e-12 {
 			best = len(out)
 		}
 	}
@@ -189,9 +197,8 @@ func (l *Lake) values() []float64 {
 			next[cell] = 0
 			for a := range 4 {
 				sum := 0.0
-				out := l.outcomes(cell, a)
-				for _, to := range out {
-					sum += v[to] / float64(len(out))
+				for _, to := range l.outcomes(cell, a) {
+					sum += v[to] / 3
 				}
 				next[cell] = math.Max(next[cell], discount*sum)
 			}
@@ -228,8 +235,30 @@ func init() {
 	})
 }
 
-// Generate implements Generator: cells are holes with the probability of option holes, redrawn until there is a way.
+// Generate implements Generator.
 func (l *lake) Generate(key rng.Key, level int) (*Problem, error) {
+	p, err := l.draft(key, level)
+	if err != nil {
+		return nil, err
+	}
+	return p, l.finish(p)
+}
+
+// finish implements drafter: the reference answer takes a while on slippery ice.
+func (l *lake) finish(p *Problem) error {
+	data := p.Data.(*Lake)
+	way := data.reference()
+	if data.Slippery {
+		if data.Goal = data.success(way); data.Goal == 0 {
+			return fmt.Errorf("problem %s: no way found over %s", p.ID, l.Question(p, Compact))
+		}
+	}
+	p.Answer = l.answer(way).In(l.wording)
+	return nil
+}
+
+// draft makes cells holes with the probability of option holes, and redraws until there is a way.
+func (l *lake) draft(key rng.Key, level int) (*Problem, error) {
 	d := &draw{key: key}
 	n, err := l.level(d, level)
 	if err != nil {
@@ -253,16 +282,9 @@ func (l *lake) Generate(key rng.Key, level int) (*Problem, error) {
 			}
 			data.Map = append(data.Map, string(cells))
 		}
-		if data.distances()[0] < 0 {
-			continue
+		if data.distances()[0] >= 0 {
+			return newProblem(l, n, data, l.wording, ""), nil
 		}
-		way := data.reference()
-		if l.slippery {
-			if data.Goal = data.success(way); data.Goal == 0 {
-				continue
-			}
-		}
-		return newProblem(l, n, data, l.wording, l.answer(way).In(l.wording)), nil
 	}
 	return nil, fmt.Errorf("task frozenlake: no map of side %d with a way in 5000 draws; lower holes=%g", n, l.holes)
 }

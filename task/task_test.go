@@ -340,3 +340,27 @@ func shared(t testing.TB, path string) string {
 	}
 	return full
 }
+
+// Tables and committed results stand on these problems: they may never change.
+func TestPinnedProblems(t *testing.T) {
+	for _, c := range []struct{ ref, id, question, answer string }{
+		{"countdown?level=4", "countdown-70c3a3a6d8af19b5", "20 16 8 12 = 32", "16*12-20*8"},
+		{"chain_sum?level=3&digits=2", "chain_sum-4502e52ae28bd5d1", "92+93-76=", "109"},
+		{"knights_knaves?level=3", "knights_knaves-74950eef14a15579", "A:!Bn B:(Ak/An) C:(Ak&An)", "Ak Bk Cn"},
+		{"mini_sudoku?level=10", "mini_sudoku-f6c1116e78518508", "_42_ ____ 32_4 __3_", "1423 2341 3214 4132"},
+		{"frozenlake?level=4", "frozenlake-8446963c4e45b60b", "SHHF/FFFF/HFFF/FFFG", "DRRRDD"},
+		{"frozenlake?level=4&slippery=true", "frozenlake-2e73ed6cef671593", "~SHHF/FFFF/HFFF/FFFG", "DRRRDD"},
+	} {
+		r, err := ParseRef(c.ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := NewStream(open1(t, r), 1, Test, 0).At(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.ID != c.id || p.Question != c.question || p.Answer != c.answer {
+			t.Errorf("{%q, %q, %q, %q},", c.ref, p.ID, p.Question, p.Answer)
+		}
+	}
+}
