@@ -70,7 +70,7 @@ func candidates(node *kong.Node, words []string) []string {
 		words = []string{""}
 	}
 	before, last := words[:len(words)-1], words[len(words)-1]
-	var given []string       // positional words of the command
+	var given []string     // positional words of the command
 	var pending *kong.Flag // a flag whose value is the next word
 	for _, w := range before {
 		switch {

@@ -216,18 +216,20 @@ func loadEval(settings []string) (*evalSettings, error) {
 	return s, nil
 }
 
-// storedSettings returns the settings of the run that a model reference names, nil when it names no run.
+// storedSettings returns the settings of the run that a model reference names (its name may be cut short), nil when it names no run.
 func storedSettings(model string) (recipe.Config, error) {
 	dir, _, _ := strings.Cut(model, "@")
-	if _, err := os.Stat(filepath.Join(dir, run.ConfigFile)); err != nil {
-		return nil, nil
+	if _, err := os.Stat(dir); err == nil {
+		if _, err := os.Stat(filepath.Join(dir, run.ConfigFile)); err != nil {
+			return nil, nil // a model's file or folder
+		}
+		if _, err := os.Stat(filepath.Join(dir, "config.json")); err == nil {
+			return nil, nil // a model's folder that holds a config.yaml, too
+		}
 	}
-	if _, err := os.Stat(filepath.Join(dir, "config.json")); err == nil {
-		return nil, nil // a model folder that holds a config.yaml, too
-	}
-	r, err := run.Open(filepath.Dir(filepath.Clean(dir)), filepath.Base(filepath.Clean(dir)))
+	r, err := run.Open(filepath.Dir(dir), filepath.Base(dir))
 	if err != nil {
-		return nil, err
+		return nil, nil // nano, or something that loading the model complains about better
 	}
 	_, cfg, err := recipe.Stored(r)
 	return cfg, err

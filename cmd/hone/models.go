@@ -11,6 +11,7 @@ import (
 	"github.com/hone-lm/hone/model"
 	"github.com/hone-lm/hone/model/gguf"
 	"github.com/hone-lm/hone/model/safetensors"
+	"github.com/hone-lm/hone/recipe"
 	"github.com/hone-lm/hone/run"
 	"github.com/hone-lm/hone/token"
 )
@@ -26,7 +27,8 @@ func (modelsCmd) Help() string {
 
   hone models inspect SmolLM2-135M-Instruct.Q4_1.gguf
   hone models convert SmolLM2-135M-Instruct.Q4_1.gguf smollm2 --dtype bf16
-  hone models merge smollm2 runs/sft-12ab/checkpoints/sft@000100/adapter smollm2-tuned`
+  hone models convert runs/sft-12ab smollm2-tuned
+  hone models merge smollm2 adapter smollm2-tuned`
 }
 
 type modelsInspectCmd struct {
@@ -212,8 +214,9 @@ func count(n int64) string {
 }
 
 type modelsConvertCmd struct {
-	Path string `arg:"" help:"Folder or .gguf file to read."`
-	Out  string `arg:"" help:"Folder to write: config.json, model.safetensors and the tokenizer's files."`
+	Path        string `arg:"" help:"Folder, .gguf file, or runs/ID[@step] to read."`
+	Out         string `arg:"" help:"Folder to write: config.json, model.safetensors and the tokenizer's files."`
+	AdapterOnly bool   `help:"Of a run with LoRA: write its adapter as peft does, instead of merging it."`
 	writeFlags
 }
 
@@ -230,25 +233,89 @@ type writeFlags struct {
 	JSON  bool   `name:"json" help:"End in one JSON object."`
 }
 
-func (c *modelsConvertCmd) Run(a *app) error { return c.convert(a, c.Path, "", c.Out) }
-
-func (c *modelsMergeCmd) Run(a *app) error { return c.convert(a, c.Path, c.Adapter, c.Out) }
-
-// convert loads a model, merges an adapter if there is one, and writes a folder. SaveHF reads back what it wrote.
-func (w *writeFlags) convert(a *app, path, adapter, out string) error {
-	if entries, err := os.ReadDir(out); err == nil && len(entries) > 0 && !w.Force {
-		return badCallf("%s is not empty: name a new folder, or add --force to replace the model in it", out)
-	}
-	m, err := model.Load(path)
+func (c *modelsConvertCmd) Run(a *app) error {
+	stored, err := storedSettings(c.Path)
 	if err != nil {
 		return err
 	}
-	if adapter != "" {
-		if err := m.LoadAdapter(adapter); err != nil {
+	if stored == nil {
+		if c.AdapterOnly {
+			return badCallf("%s is no run, so it has no adapter of its own to write; leave --adapter-only out", c.Path)
+		}
+		m, err := model.Load(c.Path)
+		if err != nil {
 			return err
 		}
-		m.Merge()
+		return c.write(a, m, c.Path, c.Out)
 	}
+	m, err := runModel(a, c.Path, stored)
+	if err != nil {
+		return err
+	}
+	if !c.AdapterOnly {
+		return c.write(a, m, stored.Shared().Model, c.Out)
+	}
+	if m.Adapter() == nil {
+		return badCallf("%s trained all weights, so it has no adapter; leave --adapter-only out", c.Path)
+	}
+	if err := c.vacant(c.Out); err != nil {
+		return err
+	}
+	if err := m.SaveAdapter(c.Out); err != nil {
+		return err
+	}
+	return c.done(a, c.Out, adapterCount(m), 0)
+}
+
+// runModel loads the weights of a run's checkpoint.
+func runModel(a *app, ref string, stored recipe.Config) (*model.Model, error) {
+	common := *stored.Shared()
+	common.Model = ref
+	loaded, err := recipe.LoadModel(&common)
+	if err != nil {
+		return nil, err
+	}
+	e, err := loaded.Engine(a.ctx, &common)
+	if err != nil {
+		return nil, err
+	}
+	return e.Model(), nil
+}
+
+func adapterCount(m *model.Model) int {
+	n := 0
+	for _, p := range m.Params() {
+		n += p.Rows * p.Cols
+	}
+	return n
+}
+
+func (c *modelsMergeCmd) Run(a *app) error {
+	m, err := model.Load(c.Path)
+	if err != nil {
+		return err
+	}
+	if err := m.LoadAdapter(c.Adapter); err != nil {
+		return err
+	}
+	return c.write(a, m, c.Path, c.Out)
+}
+
+// vacant refuses to write into a folder that holds something.
+func (w *writeFlags) vacant(out string) error {
+	if entries, err := os.ReadDir(out); err == nil && len(entries) > 0 && !w.Force {
+		return badCallf("%s is not empty: name a new folder, or add --force to replace the model in it", out)
+	}
+	return nil
+}
+
+// write merges the model's adapter if it has one, and writes a folder with the tokenizer's files from beside the source. SaveHF reads back
+// what it wrote.
+func (w *writeFlags) write(a *app, m *model.Model, path, out string) error {
+	if err := w.vacant(out); err != nil {
+		return err
+	}
+	m.Merge()
 	if err := m.SaveHF(out, safetensors.Dtype(strings.ToUpper(w.Dtype))); err != nil {
 		return err
 	}
@@ -259,10 +326,14 @@ func (w *writeFlags) convert(a *app, path, adapter, out string) error {
 	if copied == 0 {
 		fmt.Fprintf(a.errOut, "note: %s has no tokenizer files to copy; %s holds the weights alone\n", path, out)
 	}
+	return w.done(a, out, m.Count(), copied)
+}
+
+func (w *writeFlags) done(a *app, out string, params, copied int) error {
 	if w.JSON {
-		return a.printJSON(map[string]any{"out": out, "params": m.Count(), "dtype": w.Dtype, "tokenizer_files": copied})
+		return a.printJSON(map[string]any{"out": out, "params": params, "dtype": w.Dtype, "tokenizer_files": copied})
 	}
-	fmt.Fprintf(a.out, "%s: %s parameters as %s, read back and compared\nnext: hone models inspect %s\n", out, count(int64(m.Count())), w.Dtype, out)
+	fmt.Fprintf(a.out, "%s: %s parameters, read back and compared\nnext: hone models inspect %s\n", out, count(int64(params)), out)
 	return nil
 }
 
