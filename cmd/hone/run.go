@@ -100,24 +100,15 @@ func (c *resumeCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	if len(c.Settings) > 0 {
-		yaml, err := r.Config()
-		if err != nil {
-			return err
-		}
-		if _, cfg, err = recipe.Parse(name, r.Path(run.ConfigFile), append([]byte("#"), yaml...), c.Settings); err != nil {
-			return badCall{err}
-		}
-		for _, s := range c.Settings {
-			if key, _, _ := strings.Cut(s, "="); key != "steps" && !strings.HasSuffix(key, ".steps") {
-				return badCallf("%s: only steps may change on resume: start a new run with model=%s for anything else", s, c.ID)
-			}
-		}
-	}
 	if err := r.Lock(); err != nil {
 		return err
 	}
 	defer r.Close()
+	if len(c.Settings) > 0 {
+		if cfg, err = extend(r, name, c); err != nil {
+			return err
+		}
+	}
 	ctx := context.WithoutCancel(a.ctx)
 	s, err := recipe.Start(ctx, cfg, r, a.errOut)
 	if err != nil {
@@ -127,6 +118,34 @@ func (c *resumeCmd) Run(a *app) error {
 		return err
 	}
 	return execute(ctx, a, s, c.JSON)
+}
+
+// extend gives a run that has not ended more steps and records them in its config.yaml.
+func extend(r *run.Run, name string, c *resumeCmd) (recipe.Config, error) {
+	yaml, err := r.Config()
+	if err != nil {
+		return nil, err
+	}
+	_, cfg, err := recipe.Parse(name, r.Path(run.ConfigFile), append([]byte("#"), yaml...), c.Settings)
+	if err != nil {
+		return nil, badCall{err}
+	}
+	for _, s := range c.Settings {
+		if key, _, _ := strings.Cut(s, "="); key != "steps" && !strings.HasSuffix(key, ".steps") {
+			return nil, badCallf("%s: only steps may change on resume: start a new run with model=%s for anything else", s, c.ID)
+		}
+	}
+	timing, err := r.ReadMetrics(run.TimingFile)
+	if err != nil {
+		return nil, err
+	}
+	if run.LastEvent(timing) == run.Done {
+		return nil, badCallf("%s has ended: only a run that was stopped can be given more steps; begin another from it with model=%s", r.Dir, r.Dir)
+	}
+	if yaml, err = recipe.Resolved(name, cfg); err != nil {
+		return nil, err
+	}
+	return cfg, r.WriteFile(run.ConfigFile, yaml)
 }
 
 // execute runs a session to its end and shows what it gave.
