@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -43,5 +44,29 @@ func TestHelp(t *testing.T) {
 				t.Errorf("%s: --%s has no help", leaf.FullPath(), f.Name)
 			}
 		}
+	}
+}
+
+// TestToolPage: docs/tool.md describes every verb.
+func TestToolPage(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "tool.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := newParser(os.Stdout, os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	verbs := 0
+	for _, leaf := range k.Model.Leaves(false) {
+		if leaf.Parent.Name == "tool" {
+			verbs++
+			if !regexp.MustCompile(`(?m)^### .*\b` + leaf.Name + `\b`).Match(page) {
+				t.Errorf("docs/tool.md has no section on %s", leaf.Name)
+			}
+		}
+	}
+	if verbs < 14 {
+		t.Errorf("only %d verbs found", verbs)
 	}
 }
