@@ -234,19 +234,19 @@ func (t *Tape) push(n node) bool {
 
 // job is one parallel section: fn works on rows (or values, or columns) lo to hi. One struct of the tape serves all sections, so that none allocates.
 type job struct {
-	fn                func(j *job, part, lo, hi int)
-	n, parts, align   int
-	block             int // > 0: part i is the i-th block of this many rows, whatever the number of workers
-	dst, dst2         []float32
-	a, b, c, d, e     []float32
-	cols, cols2, rows int
-	ids               []int32
-	rope              *RopeTable
-	kind              pointKind
-	heads, headDim    int
-	h, w              int
-	scale             float32
-	fresh             bool
+	fn              func(j *job, part, lo, hi int)
+	n, parts, align int
+	block           int // > 0: part i is the i-th block of this many rows, whatever the number of workers
+	dst, dst2       []float32
+	a, b, c, d      []float32
+	cols, rows      int
+	ids             []int32
+	rope            *RopeTable
+	kind            pointKind
+	heads, headDim  int
+	h, w            int
+	scale           float32
+	fresh           bool
 }
 
 // Part runs part i.

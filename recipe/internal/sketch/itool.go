@@ -2,6 +2,8 @@ package sketch
 
 import (
 	"context"
+	"math"
+	"slices"
 
 	"github.com/hone-lm/hone/engine"
 	"github.com/hone-lm/hone/rollout"
@@ -17,7 +19,6 @@ type ITool struct {
 	judge                      func(ctx context.Context, gold, text string) (float64, error)
 	hard                       func(n int) []*engine.Sequence // rows of highest perplexity
 
-	pairs int64
 }
 
 type node struct {
@@ -27,6 +28,45 @@ type node struct {
 	prior    float64
 	value    float64
 	visits   int
+}
+
+// best is the child to go down to: value/(n+1) + c*prior*sqrt(log(parent's visits)/(n+1)).
+func (n *node) best(c float64) *node {
+	var best *node
+	top := math.Inf(-1)
+	for _, k := range n.children {
+		visits := float64(k.visits + 1)
+		if u := k.value/visits + c*k.prior*math.Sqrt(math.Log(float64(n.visits))/visits); u > top {
+			best, top = k, u
+		}
+	}
+	return best
+}
+
+// grow hangs a sampled continuation under the node; learn carries a reward to the root.
+func (n *node) grow(seq *engine.Sequence, from int) *node {
+	sum := 0.0
+	for _, l := range seq.Channel(engine.ChanOld)[from:] {
+		sum += float64(l)
+	}
+	k := &node{parent: n, ids: seq.Tokens[from:], prior: math.Exp(sum / float64(len(seq.Tokens)-from))}
+	n.children = append(n.children, k)
+	return k
+}
+
+func (n *node) learn(reward float64) {
+	for ; n != nil; n = n.parent {
+		n.visits++
+		n.value += reward
+	}
+}
+
+// path returns the ids from the root down to the node: forced when the tree is expanded there.
+func (n *node) path() []int32 {
+	if n == nil {
+		return nil
+	}
+	return append(n.parent.path(), n.ids...)
 }
 
 func (m *ITool) Need() train.Need { return train.Need{Caps: []engine.Capability{engine.CapSample}} }
@@ -39,11 +79,29 @@ func (m *ITool) Collect(ctx context.Context, s *train.Step) ([]*rollout.Group, e
 	}
 	for it := range m.Iterations {
 		prompts := make([]engine.Prompt, len(roots)) // one expansion of every tree: the trees' calls join one batch
+		at := make([]*node, len(roots))
 		for i, root := range roots {
-			prompts[i] = engine.Prompt{Seq: root, N: m.Actions, Params: s.Params, Key: s.Key.With(uint64(i), uint64(it))}
+			at[i] = nodes[i]
+			for next := at[i]; next != nil; next = at[i].best(m.C) {
+				at[i] = next
+			}
+			here := *root
+			here.Tokens = append(slices.Clone(root.Tokens), at[i].path()...)
+			prompts[i] = engine.Prompt{Seq: &here, N: m.Actions, Params: s.Params, Key: s.Key.With(uint64(i), uint64(it))}
 		}
-		if _, err := s.Engine.Sample(ctx, prompts); err != nil {
+		drawn, err := s.Engine.Sample(ctx, prompts)
+		if err != nil {
 			return nil, err
+		}
+		for i := range drawn {
+			for _, seq := range drawn[i] {
+				leaf := at[i].grow(seq, len(prompts[i].Seq.Tokens))
+				r, err := m.judge(ctx, roots[i].ID.Problem, s.Format.Response(seq))
+				if err != nil {
+					return nil, err
+				}
+				leaf.learn(r)
+			}
 		}
 	}
 	return nil, nil // groups of two episodes with the same Unit
