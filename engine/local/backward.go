@@ -86,8 +86,10 @@ func (e *Engine) checkBatch(b *engine.Batch) error {
 		if c, ok := s.Obj.(engine.ChannelReader); ok {
 			channels = c.Channels()
 		}
+		units := map[int64]int{}
 		for _, r := range s.Rows {
 			n := len(r.Seq.Tokens)
+			units[r.Seq.Unit]++
 			if len(r.Mask) != n || (r.Weight != nil && len(r.Weight) != n) {
 				return fmt.Errorf("stream %q: sequence %s has %d tokens, but mask %d and weights %d entries", s.Name, name(r.Seq), n, len(r.Mask), len(r.Weight))
 			}
@@ -98,6 +100,11 @@ func (e *Engine) checkBatch(b *engine.Batch) error {
 				if len(r.Seq.Channel(c)) != n {
 					return fmt.Errorf("stream %q: sequence %s has no channel %q, which %s reads: fill it before Backward", s.Name, name(r.Seq), c, s.Obj.Name())
 				}
+			}
+		}
+		for _, r := range s.Rows {
+			if u := r.Seq.Unit; s.Obj.Scope() == engine.ScopeUnit && (u == 0 || units[u] != 2) {
+				return fmt.Errorf("stream %q: unit %d has %d sequences, but %s compares two: give each pair a Unit of its own", s.Name, u, units[u], s.Obj.Name())
 			}
 		}
 	}
