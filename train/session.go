@@ -30,6 +30,7 @@ type Session struct {
 	Display *progress.Display
 
 	stop  atomic.Bool
+	left  int // steps until an interruption that was asked for; 0 = none
 	at    position
 	since map[string][]bool // by suite: which answers were right at the last end of a stage
 }
@@ -51,7 +52,18 @@ const StateFile = "state"
 // Interrupt asks the loop to save its state and stop at the next step.
 func (s *Session) Interrupt() { s.stop.Store(true) }
 
-func (s *Session) stopping() bool { return s.stop.Load() }
+// InterruptAfter is Interrupt after so many more steps of the loop.
+func (s *Session) InterruptAfter(steps int) { s.left = steps + 1 }
+
+// stopping is asked once a step.
+func (s *Session) stopping() bool {
+	if s.left > 0 {
+		if s.left--; s.left == 0 {
+			s.Interrupt()
+		}
+	}
+	return s.stop.Load()
+}
 
 // Exec runs the plan from where the state file says, or from the beginning.
 func (s *Session) Exec(ctx context.Context) error {
