@@ -1,15 +1,22 @@
 package main
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv("HONE_TEST_MAIN") != "" { // this process is a hone that another test started
+		failpoint = killAt(os.Getenv("HONE_KILL_AT"))
+		os.Exit(hone(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
 	testscript.Main(m, map[string]func(){"hone": main})
 }
 
@@ -68,5 +75,24 @@ func TestToolPage(t *testing.T) {
 	}
 	if verbs < 14 {
 		t.Errorf("only %d verbs found", verbs)
+	}
+}
+
+// killAt returns a failpoint that kills this process the n-th time that "name:n" is reached; nil for "".
+func killAt(where string) func(name string) {
+	at := strings.LastIndexByte(where, ':')
+	if at < 0 {
+		return nil
+	}
+	left, _ := strconv.Atoi(where[at+1:])
+	return func(name string) {
+		if name != where[:at] {
+			return
+		}
+		if left--; left == 0 {
+			p, _ := os.FindProcess(os.Getpid())
+			p.Kill()
+			select {}
+		}
 	}
 }

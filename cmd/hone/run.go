@@ -148,9 +148,13 @@ func extend(r *run.Run, name string, c *resumeCmd) (recipe.Config, error) {
 	return cfg, r.WriteFile(run.ConfigFile, yaml)
 }
 
+// failpoint is set by tests: it is called at the moments that run.Run names.
+var failpoint func(name string)
+
 // execute runs a session to its end and shows what it gave.
 func execute(ctx context.Context, a *app, s *train.Session, asJSON bool) error {
 	begin := time.Now()
+	s.Run.Failpoint = failpoint
 	release := context.AfterFunc(a.ctx, s.Interrupt)
 	defer release()
 	info := s.Engine.Info()
