@@ -3,6 +3,7 @@ package recipe
 import (
 	"encoding/json"
 	"fmt"
+	"iter"
 	"os"
 
 	"github.com/hone-lm/hone/chat"
@@ -19,7 +20,9 @@ import (
 type Build struct {
 	Format  *rollout.Format
 	Common  *train.Common
-	Context int // longest sequence in tokens
+	Context int      // longest sequence in tokens
+	Held    []string // texts of the evaluation: training rows that repeat them are left out
+	Dropped int      // how many were
 }
 
 // Problems opens a task as a source of one split.
@@ -122,6 +125,50 @@ func (b *Build) Demos(ref string, form task.Form, n int) ([]*engine.Sequence, er
 
 // Rows reads and encodes a data file; a task's name in place of a file gives its demonstrations.
 func (b *Build) Rows(d DataConfig) ([]*engine.Sequence, error) {
+	rows, err := b.read(d)
+	if err != nil || b.Common.Eval.Contamination == "ignore" || len(b.Held) == 0 {
+		return rows, err
+	}
+	kept := rows
+	for { // each round names the first row that repeats a text
+		bad := map[int]bool{}
+		for _, o := range task.Contamination(b.texts(kept), b.Held, 0) {
+			if b.Common.Eval.Contamination == "error" {
+				return nil, fmt.Errorf("row %s repeats evaluation text %q: remove it, or set eval.contamination=drop", kept[o.Train].ID.Problem, o.Text)
+			}
+			bad[o.Train] = true
+		}
+		if len(bad) == 0 {
+			break
+		}
+		b.Dropped += len(bad)
+		var clean []*engine.Sequence
+		for i, s := range kept {
+			if !bad[i] {
+				clean = append(clean, s)
+			}
+		}
+		kept = clean
+	}
+	if len(kept) == 0 {
+		return nil, fmt.Errorf("%s: every row repeats evaluation text: evaluate on other problems, or set eval.contamination=ignore", d.Path)
+	}
+	return kept, nil
+}
+
+// texts decodes rows one after the other.
+func (b *Build) texts(rows []*engine.Sequence) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, s := range rows {
+			if !yield(b.Format.Tok.Decode(s.Tokens, true)) {
+				return
+			}
+		}
+	}
+}
+
+// read gets the rows of a file or a task's demonstrations.
+func (b *Build) read(d DataConfig) ([]*engine.Sequence, error) {
 	if r, err := task.ParseRef(d.Path); err == nil && task.About(r.Name) != "" {
 		if _, err := os.Stat(d.Path); err != nil {
 			return b.Demos(d.Path, task.Form(d.Form), d.Rows)

@@ -155,11 +155,7 @@ func Start(ctx context.Context, cfg Config, r *run.Run, screen io.Writer) (*trai
 		return nil, err
 	}
 	b := &Build{Format: l.Format, Common: c, Context: e.Info().Context}
-	plan, err := cfg.Plan(b)
-	if err != nil {
-		return nil, err
-	}
-	s := &train.Session{Common: *c, Engine: e, Run: r, Plan: plan, Display: progress.New(screen)}
+	s := &train.Session{Common: *c, Engine: e, Run: r, Display: progress.New(screen)}
 	s.Env = rollout.Env{Engine: e, Format: l.Format}
 	name := c.Eval.Task
 	if name == "" {
@@ -171,6 +167,15 @@ func Start(ctx context.Context, cfg Config, r *run.Run, screen io.Writer) (*trai
 			return nil, err
 		}
 		s.Suites = []*eval.Suite{suite}
+		for _, p := range suite.Problems {
+			b.Held = append(b.Held, p.Question)
+		}
+	}
+	if s.Plan, err = cfg.Plan(b); err != nil {
+		return nil, err
+	}
+	if b.Dropped > 0 {
+		s.Display.Line(fmt.Sprintf("left out %d training rows that repeat evaluation text (eval.contamination)", b.Dropped))
 	}
 	return s, nil
 }

@@ -2,6 +2,7 @@ package train
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/hone-lm/hone/engine"
 	"github.com/hone-lm/hone/internal/config"
@@ -35,13 +36,14 @@ type LoRA struct {
 
 // EvalConfig says how stages are measured.
 type EvalConfig struct {
-	Task      string `yaml:"task" help:"task reference, such as countdown?level=3; empty = the training task"`
-	Problems  int    `yaml:"problems" help:"held-out problems"`
-	Every     int    `yaml:"every" help:"steps between evaluations inside a stage; 0 = only at its end"`
-	Texts     int    `yaml:"texts" help:"answers kept as samples"`
-	PassAt    int    `yaml:"pass_at" help:"samples a problem for pass@k at the end of stages; 0 = off"`
-	MaxTokens int    `yaml:"max_tokens" help:"longest answer"`
-	Seed      uint64 `yaml:"seed" help:"of the held-out problems; the same for all seeds of a run"`
+	Task          string `yaml:"task" help:"task reference, such as countdown?level=3; empty = the training task"`
+	Problems      int    `yaml:"problems" help:"held-out problems"`
+	Every         int    `yaml:"every" help:"steps between evaluations inside a stage; 0 = only at its end"`
+	Texts         int    `yaml:"texts" help:"answers kept as samples"`
+	PassAt        int    `yaml:"pass_at" help:"samples a problem for pass@k at the end of stages; 0 = off"`
+	MaxTokens     int    `yaml:"max_tokens" help:"longest answer"`
+	Contamination string `yaml:"contamination" help:"training rows that repeat evaluation text: drop (and say how many), error or ignore"`
+	Seed          uint64 `yaml:"seed" help:"of the held-out problems; the same for all seeds of a run"`
 }
 
 // CheckpointConfig says when states are written and which checkpoints stay.
@@ -69,7 +71,7 @@ func DefaultCommon() Common {
 	return Common{
 		Model: "nano", Seed: 1, MicroTokens: 4096, Slots: 64, Runs: "runs",
 		LoRA:       LoRA{Alpha: 32},
-		Eval:       EvalConfig{Problems: 500, Texts: 3, MaxTokens: 64, Seed: 1000},
+		Eval:       EvalConfig{Problems: 500, Texts: 3, MaxTokens: 64, Seed: 1000, Contamination: "drop"},
 		Checkpoint: CheckpointConfig{Every: 100, KeepLast: 3},
 	}
 }
@@ -110,6 +112,8 @@ func (c *Common) Validate() error {
 		return &config.FieldError{Field: "micro_tokens", Msg: "want at least one token"}
 	case c.LoRA.Rank < 0:
 		return &config.FieldError{Field: "lora.rank", Msg: "want 0 (full fine-tuning) or a positive rank"}
+	case !slices.Contains([]string{"drop", "error", "ignore"}, c.Eval.Contamination):
+		return &config.FieldError{Field: "eval.contamination", Msg: fmt.Sprintf("%q: want drop, error or ignore", c.Eval.Contamination)}
 	case c.Eval.Problems < 0:
 		return &config.FieldError{Field: "eval.problems", Msg: "want 0 (no evaluation) or a positive count"}
 	}
