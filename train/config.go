@@ -48,8 +48,10 @@ type EvalConfig struct {
 
 // CheckpointConfig says when states are written and which checkpoints stay.
 type CheckpointConfig struct {
-	Every    int `yaml:"every" help:"steps between states; 0 = only at the ends of stages"`
-	KeepLast int `yaml:"keep_last" help:"checkpoints kept; 0 = all"`
+	Every    int    `yaml:"every" help:"steps between states; 0 = only at the ends of stages"`
+	KeepLast int    `yaml:"keep_last" help:"checkpoints of each stage kept; 0 = all"`
+	KeepBest int    `yaml:"keep_best" help:"and so many with the best metric at an evaluation of the same step"`
+	Metric   string `yaml:"metric" help:"what best means"`
 }
 
 // Optim are AdamW's settings for one stage.
@@ -72,7 +74,7 @@ func DefaultCommon() Common {
 		Model: "nano", Seed: 1, MicroTokens: 4096, Slots: 64, Runs: "runs",
 		LoRA:       LoRA{Alpha: 32},
 		Eval:       EvalConfig{Problems: 500, Texts: 3, MaxTokens: 64, Seed: 1000, Contamination: "drop"},
-		Checkpoint: CheckpointConfig{Every: 100, KeepLast: 3},
+		Checkpoint: CheckpointConfig{Every: 100, KeepLast: 3, KeepBest: 1, Metric: "accuracy"},
 	}
 }
 

@@ -224,10 +224,9 @@ func (s *Session) checkpoint(ctx context.Context, st *Step, m Method) error {
 	if err := s.saveState(ctx, st, m); err != nil {
 		return err
 	}
-	if k := s.Common.Checkpoint.KeepLast; k > 0 {
-		if _, err := s.Run.Retain(k+len(s.Plan.Nodes), 0, ""); err != nil {
-			return err
-		}
+	if c := s.Common.Checkpoint; c.KeepLast > 0 { // of each stage: the end of an earlier one stays
+		_, err := s.Run.Retain(c.KeepLast, c.KeepBest, c.Metric)
+		return err
 	}
 	return nil
 }
