@@ -13,16 +13,17 @@ import (
 	"github.com/hone-lm/hone/train"
 )
 
-// quick are settings under which a recipe runs in a second.
+// quick are settings under which a recipe runs in a second. The overlong penalty gives short answers other rewards than long ones: without
+// it the model, which solves nothing yet, would learn nothing, and a run that lost its weights or its optimiser would look the same.
 func quick(name string) []string {
 	s := []string{"eval.problems=6", "eval.max_tokens=8", "checkpoint.every=2"}
 	switch name {
 	case "sft":
 		s = append(s, "steps=6", "rows=40", "batch=4")
 	case "grpo":
-		s = append(s, "steps=6", "problems=3", "group_size=4", "max_tokens=8")
+		s = append(s, "steps=6", "problems=3", "group_size=4", "max_tokens=8", "overlong=7", "temperature=1.5")
 	case "warmup-grpo":
-		s = append(s, "sft.steps=4", "sft.rows=40", "sft.batch=4", "grpo.steps=4", "grpo.problems=3", "grpo.group_size=4", "grpo.max_tokens=8")
+		s = append(s, "sft.steps=4", "sft.rows=40", "sft.batch=4", "grpo.steps=4", "grpo.problems=3", "grpo.group_size=4", "grpo.max_tokens=8", "grpo.overlong=7", "grpo.temperature=1.5")
 	}
 	return s
 }
@@ -64,60 +65,151 @@ func whole(t *testing.T, name string, more ...string) string {
 	if err := s.Exec(context.Background()); err != nil {
 		t.Fatal(err)
 	}
+	learned(t, s.Run)
 	if err := s.Run.Close(); err != nil {
 		t.Fatal(err)
 	}
 	return s.Run.Dir
 }
 
-// sameBytes compares what must not depend on when a run was stopped: metrics, rollouts, samples, checkpoints.
-func sameBytes(t *testing.T, a, b string) {
+// learned fails unless most steps of every training stage had a gradient.
+func learned(t *testing.T, r *run.Run) {
 	t.Helper()
-	compared := 0
-	filepath.WalkDir(a, func(path string, d os.DirEntry, err error) error {
-		rel, _ := filepath.Rel(a, path)
-		if err != nil || d.IsDir() || !(rel == run.MetricsFile || strings.HasPrefix(rel, "rollouts") || strings.HasPrefix(rel, "samples") || strings.HasPrefix(rel, "checkpoints")) {
-			return err
+	rows, err := r.ReadMetrics(run.MetricsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps, moved := map[string]int{}, map[string]int{}
+	for _, row := range rows {
+		if row.Kind == run.KindTrain {
+			steps[row.Stage]++
+			if norm, ok := row.Get(run.GradNorm); ok && norm > 0 {
+				moved[row.Stage]++
+			}
 		}
-		compared++
-		x, err1 := os.ReadFile(path)
-		y, err2 := os.ReadFile(filepath.Join(b, rel))
-		if err1 != nil || err2 != nil || string(x) != string(y) {
-			t.Errorf("%s differs (%v, %v; %d and %d bytes)", rel, err1, err2, len(x), len(y))
+	}
+	if len(steps) == 0 {
+		t.Fatal("no training step was recorded")
+	}
+	for stage, n := range steps {
+		if 2*moved[stage] <= n {
+			t.Errorf("stage %s: only %d of %d steps had a gradient: this run can show little", stage, moved[stage], n)
 		}
-		return nil
-	})
-	if compared < 3 {
-		t.Errorf("only %d files compared", compared)
 	}
 }
 
-// Stopped at every step by Interrupt and resumed, a run has the bytes of one that never stopped.
+// lasting reads what must not depend on when a run was stopped: metrics, rollouts, samples, checkpoints.
+func lasting(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		rel, _ := filepath.Rel(dir, path)
+		top, _, _ := strings.Cut(filepath.ToSlash(rel), "/")
+		if err != nil || d.IsDir() || top != run.MetricsFile && top != run.RolloutsDir && top != run.SamplesDir && top != run.CheckpointsDir {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		files[filepath.ToSlash(rel)] = string(b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+func sameBytes(t *testing.T, a, b string) {
+	t.Helper()
+	want, got := lasting(t, a), lasting(t, b)
+	states := 0
+	for rel, x := range want {
+		if y, ok := got[rel]; !ok || x != y {
+			t.Errorf("%s differs (there: %v; %d and %d bytes)", rel, ok, len(x), len(y))
+		}
+		if strings.HasSuffix(rel, "engine.state") {
+			states++
+		}
+	}
+	for rel := range got {
+		if _, ok := want[rel]; !ok {
+			t.Errorf("%s is in the resumed run alone", rel)
+		}
+	}
+	if states == 0 || want[run.MetricsFile] == "" {
+		t.Errorf("%d engine states and %d bytes of metrics compared", states, len(want[run.MetricsFile]))
+	}
+}
+
+// Stopped at every step by Interrupt and resumed, a run has the bytes of one that never stopped: every recipe with its defaults, and with
+// settings that put more into the state (a reference model, refills that move through the problems unevenly, several updates a step).
 func TestResume(t *testing.T) {
+	type setting struct {
+		recipe, name string
+		more         []string
+	}
+	var all []setting
 	for _, name := range Names() {
-		t.Run(name, func(t *testing.T) {
-			want := whole(t, name)
-			root := t.TempDir()
-			for round := 0; ; round++ {
-				if round > 40 {
-					t.Fatal("the run does not come to its end")
-				}
-				s := launch(t, name, root)
-				s.InterruptAfter(1)
-				err := s.Exec(context.Background())
-				s.Run.Close()
-				if err == nil {
-					if round < 4 {
-						t.Errorf("only %d interruptions", round)
-					}
-					sameBytes(t, want, s.Run.Dir)
-					return
-				}
-				if !errors.Is(err, train.ErrInterrupted) {
-					t.Fatal(err)
-				}
-			}
+		all = append(all, setting{name, "defaults", nil})
+	}
+	if !testing.Short() {
+		all = append(all,
+			setting{"grpo", "reference", []string{"kl=0.1"}},
+			setting{"grpo", "refills", []string{"filter=all_equal", "refills=2", "overlong=0", "task=chain_sum?level=2&digits=1-2", "group_size=6"}},
+			setting{"grpo", "several updates", []string{"passes=2", "minibatches=2", "eval.every=3"}},
+			setting{"grpo", "adapter", []string{"lora.rank=2", "kl=0.1", "kl_in=reward"}},
+			setting{"warmup-grpo", "reference", []string{"grpo.kl=0.1"}},
+			setting{"sft", "epochs", []string{"rows=10", "schedule=cosine", "warmup=2", "eval.every=2"}})
+	}
+	for _, c := range all {
+		t.Run(c.recipe+" "+c.name, func(t *testing.T) {
+			want := whole(t, c.recipe, c.more...)
+			sameBytes(t, want, piecewise(t, c.recipe, c.more...))
 		})
+	}
+}
+
+// piecewise runs a recipe one step at a time, each in a session of its own, and returns the folder.
+func piecewise(t *testing.T, name string, more ...string) string {
+	t.Helper()
+	root := t.TempDir()
+	for round := range 40 {
+		s := launch(t, name, root, more...)
+		s.InterruptAfter(1)
+		err := s.Exec(context.Background())
+		if e := s.Run.Close(); e != nil {
+			t.Fatal(e)
+		}
+		if err == nil {
+			if round < 4 {
+				t.Errorf("only %d interruptions", round)
+			}
+			return s.Run.Dir
+		}
+		if !errors.Is(err, train.ErrInterrupted) {
+			t.Fatal(err)
+		}
+	}
+	t.Fatal("the run does not come to its end")
+	return ""
+}
+
+// A run that was stopped can be given more steps: it ends as if it had had them from the start (with a constant learning rate).
+func TestResumeLonger(t *testing.T) {
+	for _, name := range []string{"sft", "grpo"} {
+		want := whole(t, name, "steps=7")
+		root := t.TempDir()
+		s := launch(t, name, root)
+		s.InterruptAfter(3)
+		if err := s.Exec(context.Background()); !errors.Is(err, train.ErrInterrupted) {
+			t.Fatalf("%s: %v", name, err)
+		}
+		s.Run.Close()
+		s = launch(t, name, root, "steps=7")
+		if err := s.Exec(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		s.Run.Close()
+		sameBytes(t, want, s.Run.Dir)
 	}
 }
 

@@ -14,7 +14,8 @@ import (
 
 // recorder gathers the numbers of one step.
 type recorder struct {
-	loss, norm, lr   float64
+	loss, norm       float64 // sums over the step's updates; metrics hold their means
+	lr               float64 // of the last update
 	updates          int
 	tally            engine.Tally
 	forwarded        int
@@ -68,7 +69,8 @@ func (r *recorder) episodes(groups []*rollout.Group) {
 func (r *recorder) update(st engine.Stats, u engine.Update) {
 	r.updates++
 	r.loss += st.Loss()
-	r.norm, r.lr = u.Norm, u.LR
+	r.norm += u.Norm
+	r.lr = u.LR
 	r.trained += st.Trained
 	r.forwarded += st.Tokens
 	for _, s := range st.Streams {
@@ -87,7 +89,7 @@ func (r *recorder) values() []run.Value {
 	if r.updates > 0 {
 		r.lastLoss = r.loss / float64(r.updates)
 		add(run.Loss, r.lastLoss)
-		add(run.GradNorm, r.norm)
+		add(run.GradNorm, r.norm/float64(r.updates))
 		add("lr", r.lr)
 		add(run.Trained, float64(r.trained))
 	}
