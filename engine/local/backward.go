@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/hone-lm/hone/engine"
 	"github.com/hone-lm/hone/tensor"
@@ -16,13 +17,17 @@ type scratch struct {
 	dLogp, dEnt   []float64
 	headL, headE  []float32 // derivatives in the order of the head's rows
 	views         []engine.View
+	mine          []rowAt
 }
+
+// rowAt is a row of a stream and its document in the micro-batch.
+type rowAt struct{ row, doc int }
 
 // place says where a row of the batch lies.
 type place struct{ stream, row int }
 
 // Backward implements engine.Engine: for each micro-batch one forward pass, the objectives, one backward pass. Derivatives are computed in
-// float64 and rounded to float32 weights, the same road that a remote engine takes.
+// float64 and rounded to float32 weights, the same road that a remote engine takes. After an error the whole gradient is cleared.
 func (e *Engine) Backward(ctx context.Context, b *engine.Batch) (engine.Stats, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -53,16 +58,24 @@ func (e *Engine) Backward(ctx context.Context, b *engine.Batch) (engine.Stats, e
 		}
 	}
 	for _, micro := range pack(seqs, e.opt.MicroTokens) {
-		if err := ctx.Err(); err != nil {
-			return stats, err
+		err := ctx.Err()
+		if err == nil {
+			err = e.backwardMicro(b, seqs, micro, rowsOf, fused, &stats)
 		}
-		if err := e.backwardMicro(b, seqs, micro, rowsOf, fused, &stats); err != nil {
+		if err != nil {
+			e.clear()
 			return stats, err
 		}
 	}
 	stats.Sequences = len(seqs)
-	e.grads = true
+	e.grads = e.grads || len(seqs) > 0
 	return stats, nil
+}
+
+// clear drops the gradient gathered so far: part of a step must not be taken for the whole.
+func (e *Engine) clear() {
+	e.adam.ZeroGrad()
+	e.grads = false
 }
 
 // checkBatch refuses what this engine cannot do, and rows that an objective could not read.
@@ -90,6 +103,9 @@ func (e *Engine) checkBatch(b *engine.Batch) error {
 		for _, r := range s.Rows {
 			n := len(r.Seq.Tokens)
 			units[r.Seq.Unit]++
+			if r.Scale == 0 {
+				return fmt.Errorf("stream %q: sequence %s has no scale: pass the streams through engine.Normalise first", s.Name, name(r.Seq))
+			}
 			if len(r.Mask) != n || (r.Weight != nil && len(r.Weight) != n) {
 				return fmt.Errorf("stream %q: sequence %s has %d tokens, but mask %d and weights %d entries", s.Name, name(r.Seq), n, len(r.Mask), len(r.Weight))
 			}
@@ -150,7 +166,7 @@ func (e *Engine) backwardMicro(b *engine.Batch, seqs []*engine.Sequence, micro [
 		sc := tensor.HeadScores{LogProb: w.headL[:n], Entropy: w.headE[:n]}
 		e.head.Score(hidden, w.rows.HeadRows, &sc)
 		if err = w.take(seqs, micro, e.in.Docs, 0, n, sc.LogProb, sc.Entropy); err == nil {
-			e.wholeLosses(b, seqs, micro, rowsOf, stats)
+			e.wholeLosses(b, micro, rowsOf, stats)
 			w.give(e.in.Docs, 0, n, w.headL[:n], w.headE[:n])
 			e.head.Grad(hidden, w.rows.HeadRows, w.headL[:n], w.headE[:n], dHidden)
 		}
@@ -182,6 +198,8 @@ func (w *scratch) fit(tokens, rows int) {
 		w.dLogp, w.dEnt = make([]float64, tokens), make([]float64, tokens)
 	}
 	w.logp, w.entropy, w.dLogp, w.dEnt = w.logp[:tokens], w.entropy[:tokens], w.dLogp[:tokens], w.dEnt[:tokens]
+	clear(w.logp) // what no stream counts reads as 0
+	clear(w.entropy)
 	clear(w.dLogp)
 	clear(w.dEnt)
 	if cap(w.headL) < rows {
@@ -235,40 +253,36 @@ func (e *Engine) tokenLosses(b *engine.Batch, micro []int, rowsOf [][]place, lo,
 	}
 }
 
-// wholeLosses evaluates objectives on whole rows: one at a time, or the rows of a unit together.
-func (e *Engine) wholeLosses(b *engine.Batch, seqs []*engine.Sequence, micro []int, rowsOf [][]place, stats *engine.Stats) {
+// wholeLosses evaluates objectives on whole rows: one at a time, or the rows of a unit together, in the order of their stream.
+func (e *Engine) wholeLosses(b *engine.Batch, micro []int, rowsOf [][]place, stats *engine.Stats) {
 	w := &e.work
 	for i := range b.Streams {
 		s, st := &b.Streams[i], &stats.Streams[i]
-		done := map[int64]bool{}
+		w.mine = w.mine[:0]
 		for k, at := range micro {
-			unit := seqs[at].Unit
-			together := s.Obj.Scope() == engine.ScopeUnit && unit != 0
+			for _, p := range rowsOf[at] {
+				if p.stream == i {
+					w.mine = append(w.mine, rowAt{row: p.row, doc: k})
+				}
+			}
+		}
+		slices.SortFunc(w.mine, func(a, b rowAt) int { return a.row - b.row })
+		done := map[int64]bool{}
+		for k, first := range w.mine {
+			unit := s.Rows[first.row].Seq.Unit
+			together := s.Obj.Scope() == engine.ScopeUnit
 			if together && done[unit] {
 				continue
 			}
 			done[unit] = true
 			w.views = w.views[:0]
-			for j := k; j < len(micro); j++ {
-				if j != k && !(together && seqs[micro[j]].Unit == unit) {
-					continue
-				}
-				for _, p := range rowsOf[micro[j]] {
-					if p.stream == i {
-						w.views = append(w.views, w.view(&s.Rows[p.row], e.in.Docs[j].From, 0, len(seqs[micro[j]].Tokens)))
-					}
+			for j, r := range w.mine[k:] {
+				if j == 0 || together && s.Rows[r.row].Seq.Unit == unit {
+					row := &s.Rows[r.row]
+					w.views = append(w.views, w.view(row, e.in.Docs[r.doc].From, 0, len(row.Seq.Tokens)))
 				}
 			}
-			if len(w.views) == 0 {
-				continue
-			}
-			if together {
-				st.Loss += s.Obj.Eval(w.views, &st.Tally)
-				continue
-			}
-			for v := range w.views {
-				st.Loss += s.Obj.Eval(w.views[v:v+1], &st.Tally)
-			}
+			st.Loss += s.Obj.Eval(w.views, &st.Tally)
 		}
 	}
 }

@@ -30,12 +30,18 @@ func (d *drawer) draw(s *slot, logits []float32) {
 		return
 	}
 	z := d.adjusted(s, logits)
+	if &z[0] != &logits[0] {
+		if top := slices.Max(z); top-top != 0 { // NaN passes through Max
+			d.err = fmt.Errorf("sequence %s: rules leave no finite best logit for token %d: let them allow at least one id", name(s.out), len(s.out.Tokens))
+			return
+		}
+	}
 	var id int32
 	var drawn float64
 	switch {
 	case q.Greedy:
 		id = argmax(z)
-	case len(z) == len(logits) && &z[0] == &logits[0] && !q.Truncates():
+	case &z[0] == &logits[0] && !q.Truncates():
 		id = d.plain(z, s.out.Temp, len(s.out.Tokens))
 		drawn = math.NaN() // the policy itself
 	default:

@@ -7,7 +7,10 @@ package local
 import (
 	"context"
 	"fmt"
+	"maps"
+	"math"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/hone-lm/hone/engine"
@@ -130,6 +133,9 @@ func (e *Engine) plan() int64 {
 func (e *Engine) Step(ctx context.Context, o engine.Optim) (engine.Update, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if err := checkOptim(o); err != nil {
+		return engine.Update{}, err
+	}
 	if !e.grads {
 		u := engine.Update{Skipped: true, LR: o.LR}
 		if e.adam != nil {
@@ -138,12 +144,27 @@ func (e *Engine) Step(ctx context.Context, o engine.Optim) (engine.Update, error
 		return u, nil
 	}
 	norm, err := e.adam.Step(tensor.AdamConfig{LR: o.LR, Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, Decay: o.WeightDecay, Clip: o.Clip})
+	e.clear()
 	if err != nil {
 		return engine.Update{}, fmt.Errorf("update %d: %w", e.adam.Steps+1, err)
 	}
-	e.adam.ZeroGrad()
-	e.grads = false
 	return engine.Update{Step: e.adam.Steps, Norm: norm, Clipped: o.Clip > 0 && norm > o.Clip, LR: o.LR}, nil
+}
+
+// checkOptim refuses settings that would spoil the weights.
+func checkOptim(o engine.Optim) error {
+	for _, f := range []struct {
+		name       string
+		value, top float64
+	}{{"lr", o.LR, math.MaxFloat32}, {"beta1", o.Beta1, 1}, {"beta2", o.Beta2, 1}, {"eps", o.Eps, math.MaxFloat32}, {"weight_decay", o.WeightDecay, math.MaxFloat32}, {"clip", o.Clip, math.Inf(1)}} {
+		if !(f.value >= 0 && f.value < f.top) {
+			return fmt.Errorf("optimiser: %s is %g: it must be at least 0 and below %g", f.name, f.value, f.top)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Groups)) {
+		return fmt.Errorf("optimiser: groups names %q, but this engine has no such parameter group: leave it out", name)
+	}
+	return nil
 }
 
 // Sample implements engine.Engine.

@@ -54,6 +54,10 @@ func supported(s *engine.Sequence) error {
 		return &engine.NotYet{Engine: "local", What: engine.CapHide}
 	case s.Mix != nil:
 		return &engine.NotYet{Engine: "local", What: engine.CapMix}
+	case s.Kind != nil && len(s.Kind) != len(s.Tokens):
+		return fmt.Errorf("sequence %s has %d tokens and %d kinds: give one a token, or none", name(s), len(s.Tokens), len(s.Kind))
+	case s.Temp != 0 && !(s.Temp >= MinTemperature && s.Temp <= 1e6):
+		return fmt.Errorf("sequence %s has temperature %g: give %g to 1e6, or 0 for 1", name(s), s.Temp, MinTemperature)
 	}
 	return nil
 }
@@ -73,14 +77,32 @@ func (r *runner) Score(ctx context.Context, seqs []*engine.Sequence, want engine
 			return nil, err
 		}
 	}
+	if want.TopK < 0 || want.TopK > r.m.Config.Vocab {
+		return nil, fmt.Errorf("score: top-k of %d from a vocabulary of %d ids: ask for fewer", want.TopK, r.m.Config.Vocab)
+	}
+	if t := want.EntropyTemp; t != 0 && !(t >= MinTemperature && t <= 1e6) {
+		return nil, fmt.Errorf("score: entropy at temperature %g: give %g to 1e6, or 0 for the sequence's own", t, MinTemperature)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.score(ctx, seqs, want)
+}
+
+// score runs checked sequences; the caller holds the lock.
+func (r *runner) score(ctx context.Context, seqs []*engine.Sequence, want engine.Want) ([]*engine.Scores, error) {
 	out := make([]*engine.Scores, len(seqs))
 	for _, micro := range pack(seqs, r.opt.MicroTokens) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		r.scoreMicro(seqs, micro, want, out)
+		for _, at := range micro {
+			for t, lp := range out[at].LogProb {
+				if lp-lp != 0 {
+					return nil, fmt.Errorf("sequence %s: the log-prob of token %d is %g: the model's weights are not finite; go back to an earlier checkpoint", name(seqs[at]), t, lp)
+				}
+			}
+		}
 	}
 	return out, nil
 }

@@ -14,8 +14,9 @@ const prefillRows = 256
 // promptState is one prompt of a call: its cached pages are shared by its samples.
 type promptState struct {
 	spec                  *engine.Prompt
-	limit                 int     // longest sequence, prompt included
-	pages                 []int32 // cache of Tokens[:len-1]; the last one may be partly filled
+	old, drawn            []float32 // channels of its tokens: of earlier turns and of forced tokens
+	limit                 int       // longest sequence, prompt included
+	pages                 []int32   // cache of Tokens[:len-1]; the last one may be partly filled
 	ready                 bool
 	unstarted, unfinished int
 }
@@ -67,6 +68,9 @@ func (r *runner) Sample(ctx context.Context, prompts []engine.Prompt) ([][]*engi
 	if total == 0 {
 		return b.out, nil
 	}
+	if err := b.earlier(ctx); err != nil {
+		return nil, err
+	}
 	b.cache(longest, min(total, r.opt.Slots))
 	for b.fill(); len(b.active) > 0; b.fill() {
 		if err := ctx.Err(); err != nil {
@@ -79,6 +83,47 @@ func (r *runner) Sample(ctx context.Context, prompts []engine.Prompt) ([][]*engi
 	return b.out, nil
 }
 
+// earlier takes over the channels of turns sampled before and scores forced tokens that have no log-prob yet. Nobody drew those, so
+// their logp_drawn stays 0.
+func (b *batch) earlier(ctx context.Context) error {
+	var forced []*engine.Sequence
+	var of []*promptState
+	for i := range b.prompts {
+		p := &b.prompts[i]
+		seq := p.spec.Seq
+		n := len(seq.Tokens)
+		p.old, p.drawn = make([]float32, n), make([]float32, n)
+		copy(p.old, seq.Channel(engine.ChanOld))
+		copy(p.drawn, seq.Channel(engine.ChanDrawn))
+		for t := 1; t < n; t++ {
+			if seq.KindAt(t) == engine.KindForced && p.old[t] == 0 {
+				forced, of = append(forced, &engine.Sequence{ID: seq.ID, Tokens: seq.Tokens, Temp: p.temp()}), append(of, p)
+				break
+			}
+		}
+	}
+	scores, err := b.r.score(ctx, forced, engine.Want{})
+	if err != nil {
+		return err
+	}
+	for i, p := range of {
+		for t := range p.old {
+			if p.spec.Seq.KindAt(t) == engine.KindForced && p.old[t] == 0 {
+				p.old[t] = scores[i].LogProb[t]
+			}
+		}
+	}
+	return nil
+}
+
+// temp is the temperature that the prompt's samples carry.
+func (p *promptState) temp() float32 {
+	if q := p.spec.Params; !q.Greedy && q.Temperature > 0 {
+		return q.Temperature
+	}
+	return 1
+}
+
 func (r *runner) checkPrompt(p *engine.Prompt) error {
 	if len(p.Seq.Tokens) == 0 {
 		return fmt.Errorf("sequence %s is empty: sampling needs at least one token to continue", name(p.Seq))
@@ -86,15 +131,36 @@ func (r *runner) checkPrompt(p *engine.Prompt) error {
 	if err := r.check(p.Seq); err != nil {
 		return err
 	}
-	if len(p.Params.Stop) > 0 && r.tok == nil {
-		return fmt.Errorf("stop strings need a tokenizer, and this model came without one: use stop ids")
+	for _, c := range []string{engine.ChanOld, engine.ChanDrawn} {
+		if x := p.Seq.Channel(c); x != nil && len(x) != len(p.Seq.Tokens) {
+			return fmt.Errorf("sequence %s has %d tokens and %d entries in channel %s: extend the channel with the tokens", name(p.Seq), len(p.Seq.Tokens), len(x), c)
+		}
 	}
 	q := p.Params
-	if q.Temperature < 0 || q.TopP < 0 || q.TopP > 1 || q.MinP < 0 || q.MinP > 1 || q.RepetitionPenalty < 0 || q.TopK < 0 {
-		return fmt.Errorf("sampling parameters %+v: temperature, top_k and repetition_penalty must not be negative, top_p and min_p lie in [0, 1]", q)
+	if len(q.Stop) > 0 && r.tok == nil {
+		return fmt.Errorf("stop strings need a tokenizer, and this model came without one: use stop ids")
+	}
+	for _, id := range q.StopIDs {
+		if id < 0 || int(id) >= r.m.Config.Vocab {
+			return fmt.Errorf("sampling: stop id %d, but the vocabulary has %d ids", id, r.m.Config.Vocab)
+		}
+	}
+	if p.N < 0 || q.MaxTokens < 0 || q.TopK < 0 {
+		return fmt.Errorf("sampling: n is %d, max_tokens %d, top_k %d: none may be negative", p.N, q.MaxTokens, q.TopK)
+	}
+	for _, f := range []struct {
+		name             string
+		value, low, high float32
+	}{{"temperature", q.Temperature, MinTemperature, 1e6}, {"top_p", q.TopP, 0, 1}, {"min_p", q.MinP, 0, 1}, {"repetition_penalty", q.RepetitionPenalty, 1e-3, 1e3}} {
+		if f.value != 0 && !(f.value >= f.low && f.value <= f.high) {
+			return fmt.Errorf("sampling: %s is %g: give %g to %g, or 0 for the default; greedy takes the best token", f.name, f.value, f.low, f.high)
+		}
 	}
 	return nil
 }
+
+// MinTemperature is the lowest sampling temperature: below it logits lose their digits, and Greedy says what is meant.
+const MinTemperature = 1e-3
 
 // cache makes room for so many sequences of the longest kind, and one more for prompts that wait with their pages.
 func (b *batch) cache(longest, slots int) {
@@ -150,16 +216,14 @@ func (b *batch) fill() {
 func newSlot(p *promptState, sample int) *slot {
 	seq := p.spec.Seq
 	n := len(seq.Tokens)
-	out := &engine.Sequence{ID: seq.ID, Tokens: append(make([]int32, 0, p.limit), seq.Tokens...), Kind: make([]engine.Kind, n, p.limit), Temp: 1}
+	out := &engine.Sequence{ID: seq.ID, Tokens: append(make([]int32, 0, p.limit), seq.Tokens...), Kind: make([]engine.Kind, n, p.limit), Temp: p.temp()}
 	for t := range n {
 		out.Kind[t] = seq.KindAt(t)
 	}
 	out.Spans = append(out.Spans, seq.Spans...)
 	out.ID.Sample = sample
-	if !p.spec.Params.Greedy && p.spec.Params.Temperature > 0 {
-		out.Temp = p.spec.Params.Temperature
-	}
-	return &slot{prompt: p, out: out, sample: sample, old: make([]float32, n, p.limit), drawn: make([]float32, n, p.limit), drawer: drawer{key: p.spec.Key.With(uint64(sample))}}
+	return &slot{prompt: p, out: out, sample: sample, old: append(make([]float32, 0, p.limit), p.old...), drawn: append(make([]float32, 0, p.limit), p.drawn...),
+		drawer: drawer{key: p.spec.Key.With(uint64(sample))}}
 }
 
 // prefill computes the keys and values of all prompt tokens but the last, several prompts in one pass.
