@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/hone-lm/hone/engine"
@@ -109,12 +110,19 @@ func (b *bench) run(micro, procs int, spoil func(*engine.Batch)) ([]float32, eng
 	return g, stats, tensor.ParallelSections() - before
 }
 
+// cases are every registered recipe with its defaults, and settings that normalise differently or bring more streams.
+func cases() []string {
+	return append(Names(), "sft norm=seq_mean", "grpo norm=seq_mean", "grpo norm=constant advantage=mean_only",
+		"grpo kl=0.1 kl_form=k1 temperature=0.7", "grpo lora.rank=2 kl=0.1 kl_form=k1")
+}
+
 // For every registered recipe: the gradient depends on the split into micro-batches only by rounding and on GOMAXPROCS not at all, and
 // each of these comparisons sees a planted fault of the kind that it is there for.
 func TestEveryRecipe(t *testing.T) {
-	for _, name := range Names() {
-		t.Run(name, func(t *testing.T) {
-			s, streams := lastBatch(t, name)
+	for _, c := range cases() {
+		t.Run(c, func(t *testing.T) {
+			args := strings.Fields(c)
+			s, streams := lastBatch(t, args[0], args[1:]...)
 			b := &bench{t, s, streams}
 			whole, stats, parallel := b.run(1<<20, 2, nil)
 			if parallel == 0 {
@@ -133,7 +141,7 @@ func TestEveryRecipe(t *testing.T) {
 				}
 			}
 			b.faults(whole)
-			if p, _ := Get(name); p.OnPolicy {
+			if p, _ := Get(args[0]); p.OnPolicy {
 				onPolicy(t, s.Engine, streams, stats)
 			}
 		})

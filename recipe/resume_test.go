@@ -6,9 +6,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
+	"github.com/hone-lm/hone/engine"
+	"github.com/hone-lm/hone/objective"
 	"github.com/hone-lm/hone/run"
 	"github.com/hone-lm/hone/train"
 )
@@ -250,18 +253,22 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// The variants that settings give all run, and on policy the ratio is 1.
+// The variants that settings give all run and learn, leave their mark in the metrics, and start each step at a ratio of exactly 1.
 func TestGRPOVariants(t *testing.T) {
-	for name, s := range map[string][]string{
-		"dr_grpo":   {"advantage=mean_only", "norm=constant"},
-		"dapo":      {"clip_range.high=0.28", "filter=all_equal", "refills=2", "overlong=4"},
-		"kl_loss":   {"kl=0.1"},
-		"kl_reward": {"kl=0.1", "kl_in=reward", "kl_form=k1"},
-		"passes":    {"passes=2", "minibatches=2"},
-		"loo_seq":   {"advantage=leave_one_out", "norm=seq_mean"},
+	for name, c := range map[string]struct {
+		settings []string
+		column   string // is there in some step, and not 0
+	}{
+		"dr_grpo":    {[]string{"advantage=mean_only", "norm=constant"}, run.Loss},
+		"dapo":       {[]string{"clip_range.high=0.28", "filter=all_equal", "refills=2", "overlong=4"}, "filtered"},
+		"kl_loss":    {[]string{"kl=0.1"}, "kl_kl"},
+		"kl_reward":  {[]string{"kl=0.1", "kl_in=reward", "kl_form=k1"}, run.Reward},
+		"passes":     {[]string{"passes=2", "minibatches=2", "lr=1e-3"}, "rl_clip_fraction"},
+		"loo_seq":    {[]string{"advantage=leave_one_out", "norm=seq_mean"}, run.Loss},
+		"population": {[]string{"advantage=mean_std_pop"}, run.Loss},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := whole(t, "grpo", append(s, "steps=2", "task=chain_sum?levels=2&digits=1-2")...)
+			dir := whole(t, "grpo", append([]string{"steps=3", "task=chain_sum?levels=2&digits=1-2"}, c.settings...)...)
 			r, err := run.Open(filepath.Dir(dir), filepath.Base(dir))
 			if err != nil {
 				t.Fatal(err)
@@ -270,11 +277,42 @@ func TestGRPOVariants(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			steps, marked := 0, false
 			for _, row := range rows {
-				if ratio, err := row.Get("rl_ratio"); err && name != "passes" && ratio != 1 {
-					t.Errorf("step %d: ratio %v", row.Step, ratio)
+				if row.Kind != run.KindTrain {
+					continue
 				}
+				steps++
+				if ratio, ok := row.Get("rl_ratio"); !ok || (ratio == 1) == (name == "passes") {
+					t.Errorf("step %d: ratio %v, %v", row.Step, ratio, ok)
+				}
+				v, _ := row.Get(c.column)
+				marked = marked || v != 0
+			}
+			if steps != 3 || !marked {
+				t.Errorf("%d steps of 3; %s is there: %v", steps, c.column, marked)
 			}
 		})
+	}
+}
+
+// DAPO's two clip bounds, the coefficient of the penalty and Dr. GRPO's constant reach the streams as they were set.
+func TestGRPOStreams(t *testing.T) {
+	_, streams := lastBatch(t, "grpo", "clip_range.low=0.1", "clip_range.high=0.28", "kl=0.25", "kl_form=k1", "norm=constant")
+	if len(streams) != 2 {
+		t.Fatalf("%d streams", len(streams))
+	}
+	rl, kl := streams[0], streams[1]
+	if got, want := rl.Obj, (objective.Clipped{Range: objective.ClipRange{Low: 0.1, High: 0.28}}); !reflect.DeepEqual(got, want) {
+		t.Errorf("objective %+v", got)
+	}
+	if rl.Denom != 8*4*3 || rl.Norm != engine.Constant || rl.Coef != 1 {
+		t.Errorf("rl: denominator %g, %s, coefficient %g", rl.Denom, rl.Norm, rl.Coef)
+	}
+	if !reflect.DeepEqual(kl.Obj, objective.KL{Estimator: "k1"}) || kl.Coef != 0.25 {
+		t.Errorf("kl: %+v, coefficient %g", kl.Obj, kl.Coef)
+	}
+	if len(rl.Rows) != 12 || len(kl.Rows) != 12 {
+		t.Errorf("%d and %d rows of 12", len(rl.Rows), len(kl.Rows))
 	}
 }
