@@ -29,9 +29,11 @@ type place struct{ stream, row int }
 // Backward implements engine.Engine: for each micro-batch one forward pass, the objectives, one backward pass. Derivatives are computed in
 // float64 and rounded to float32 weights, the same road that a remote engine takes. After an error the whole gradient is cleared.
 func (e *Engine) Backward(ctx context.Context, b *engine.Batch) (engine.Stats, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	stats := engine.Stats{}
+	if err := e.mu.enter(); err != nil {
+		return stats, err
+	}
+	defer e.mu.Unlock()
 	if err := e.checkBatch(b); err != nil {
 		return stats, err
 	}

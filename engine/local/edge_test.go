@@ -2,13 +2,17 @@ package local
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"math"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/hone-lm/hone/engine"
 	"github.com/hone-lm/hone/internal/rng"
 	"github.com/hone-lm/hone/model"
+	"github.com/hone-lm/hone/model/safetensors"
 	"github.com/hone-lm/hone/objective"
 )
 
@@ -230,5 +234,172 @@ func TestForcedAndEarlierTurns(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func saved(t testing.TB, e *Engine) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := e.Save(ctx, &b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// logProbs scores one sequence.
+func logProbs(t testing.TB, f interface {
+	Score(context.Context, []*engine.Sequence, engine.Want) ([]*engine.Scores, error)
+}) string {
+	t.Helper()
+	s, err := f.Score(ctx, []*engine.Sequence{prompt(3, 40)}, engine.Want{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint(s[0].LogProb)
+}
+
+func train(t testing.TB, e *Engine) {
+	t.Helper()
+	if _, err := e.Backward(ctx, normalised(t, engine.Stream{Name: "sft", Obj: objective.CrossEntropy{}, Rows: []engine.Row{fullRow(prompt(8, 30))}})); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Step(ctx, adam); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Frozen models keep still while the live one trains, blend as told, and come back from a state: copies, the base, and other checkpoints.
+func TestFrozen(t *testing.T) {
+	other, err := model.New(model.Config{Family: model.GPT2, Vocab: 97, Hidden: 32, Inner: 64, Layers: 1, Heads: 2, KVHeads: 2, HeadDim: 16, MaxPos: 128, NormEps: 1e-5, Tied: true}, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "other")
+	if err := other.SaveHF(dir, safetensors.F32); err != nil {
+		t.Fatal(err)
+	}
+	for _, lora := range []bool{false, true} {
+		e := open(t, loud(t, model.Llama, lora), Options{})
+		frozen := map[string]engine.Frozen{}
+		for _, name := range []string{"start", "average", Base} {
+			if frozen[name], err = e.Freeze(ctx, name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if frozen["other"], err = e.Open(ctx, "other", dir); err != nil {
+			t.Fatal(err)
+		}
+		before := map[string]string{}
+		for name, f := range frozen {
+			before[name] = logProbs(t, f)
+		}
+		if before["start"] != logProbs(t, e) || (before[Base] == before["start"]) == lora {
+			t.Errorf("lora %v: a copy is not the model, or the base still has its adapter", lora)
+		}
+		train(t, e)
+		for name, f := range frozen {
+			if logProbs(t, f) != before[name] {
+				t.Errorf("lora %v: frozen model %s moved", lora, name)
+			}
+		}
+		if err := frozen["average"].Blend(ctx, 0.5); err != nil {
+			t.Fatal(err)
+		}
+		a, s, w := frozen["average"].(*Frozen).m.Params(), frozen["start"].(*Frozen).m.Params(), e.Model().Params()
+		for i := range a {
+			for k, x := range a[i].Data {
+				if want := float32(0.5*float64(s[i].Data[k]) + 0.5*float64(w[i].Data[k])); x != want {
+					t.Fatalf("lora %v: blend of %s[%d] is %g, want %g", lora, a[i].Name, k, x, want)
+				}
+			}
+		}
+		for _, decay := range []float64{-0.1, 1.1, math.NaN()} {
+			if err := frozen["average"].Blend(ctx, decay); err == nil {
+				t.Errorf("blend with decay %g passed", decay)
+			}
+		}
+		if err := frozen["other"].Blend(ctx, 0.5); err == nil {
+			t.Error("a model of another shape was blended")
+		}
+		if err := frozen[Base].Blend(ctx, 0.5); (err == nil) == lora {
+			t.Errorf("lora %v: blending the base: %v", lora, err)
+		}
+		want := map[string]string{}
+		for name, f := range frozen {
+			want[name] = logProbs(t, f)
+		}
+		state := saved(t, e)
+		back := open(t, loud(t, model.Llama, lora), Options{})
+		held, err := back.Freeze(ctx, "start") // a method that made its copy before the state came
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := back.Load(ctx, bytes.NewReader(state)); err != nil {
+			t.Fatal(err)
+		}
+		for name := range frozen {
+			f, ok := back.Kept(name)
+			if !ok || logProbs(t, f) != want[name] {
+				t.Errorf("lora %v: frozen model %s is another after loading", lora, name)
+			}
+		}
+		if logProbs(t, held) != want["start"] || !bytes.Equal(state, saved(t, back)) {
+			t.Errorf("lora %v: a loaded state is saved differently", lora)
+		}
+	}
+}
+
+// A state that ends early is an error wherever it was cut, and what it left half loaded is not used.
+func TestTruncatedState(t *testing.T) {
+	e := open(t, loud(t, model.Llama, false), Options{})
+	if _, err := e.Freeze(ctx, "start"); err != nil {
+		t.Fatal(err)
+	}
+	train(t, e)
+	state := saved(t, e)
+	want := logProbs(t, e)
+	for _, n := range []int{0, 10, bytes.IndexByte(state, '\n') + 1, len(state) / 8, len(state) / 2, len(state) - 1} {
+		b := open(t, loud(t, model.Llama, false), Options{})
+		err := b.Load(ctx, bytes.NewReader(state[:n]))
+		if err == nil {
+			t.Fatalf("a state cut to %d of %d bytes was accepted", n, len(state))
+		}
+		_, scoreErr := b.Score(ctx, []*engine.Sequence{prompt(1, 5)}, engine.Want{})
+		_, stepErr := b.Step(ctx, adam)
+		if half := n > bytes.IndexByte(state, '\n'); (scoreErr != nil) != half || (stepErr != nil) != half {
+			t.Errorf("cut to %d bytes: score %v, step %v", n, scoreErr, stepErr)
+		}
+		if err := b.Load(ctx, bytes.NewReader(state)); err != nil {
+			t.Fatal(err)
+		}
+		if logProbs(t, b) != want {
+			t.Error("a whole state after a broken one gives another model")
+		}
+	}
+	if err := e.Load(ctx, bytes.NewReader(append(state[:len(state):len(state)], 0))); err == nil {
+		t.Error("bytes after the state's end were accepted")
+	}
+	other := loud(t, model.Llama, true)
+	adapterState := saved(t, open(t, other, Options{}))
+	base := loud(t, model.Llama, true)
+	base.Weights()[0].Data[0]++
+	if err := open(t, base, Options{}).Load(ctx, bytes.NewReader(adapterState)); err == nil || !strings.Contains(err.Error(), "base") {
+		t.Errorf("a state of another base: %v", err)
+	}
+}
+
+// Damaged weights are reported by whatever runs first.
+func TestNotFinite(t *testing.T) {
+	m := loud(t, model.Llama, false)
+	m.Weights()[0].Data[3] = float32(math.NaN()) // the embedding, tied
+	e := open(t, m, Options{})
+	if _, err := e.Score(ctx, []*engine.Sequence{prompt(1, 5)}, engine.Want{}); err == nil {
+		t.Error("Score: no error")
+	}
+	if _, err := e.Sample(ctx, []engine.Prompt{{Seq: prompt(1, 5), N: 1, Params: engine.Params{MaxTokens: 3}, Key: rng.New(1, "x")}}); err == nil {
+		t.Error("Sample: no error")
+	}
+	if _, err := e.Backward(ctx, normalised(t, engine.Stream{Name: "sft", Obj: objective.CrossEntropy{}, Rows: []engine.Row{fullRow(prompt(1, 5))}})); err == nil {
+		t.Error("Backward: no error")
 	}
 }

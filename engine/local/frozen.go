@@ -11,8 +11,11 @@ import (
 // Frozen is a copy that no optimiser changes.
 type Frozen struct {
 	runner
-	name string
-	e    *Engine
+	name    string
+	e       *Engine
+	ref     string // where Open read it; "" = a copy of the trained model
+	hash    string // of the weights at ref
+	blended bool
 }
 
 // Base names the frozen model that is the live one with its adapter switched off.
@@ -20,7 +23,9 @@ const Base = "base"
 
 // Freeze implements engine.Engine. With an adapter the base weights are shared and only the adapter is copied.
 func (e *Engine) Freeze(ctx context.Context, name string) (engine.Frozen, error) {
-	e.mu.Lock()
+	if err := e.mu.enter(); err != nil {
+		return nil, err
+	}
 	defer e.mu.Unlock()
 	m := e.live.m.Clone()
 	if name == Base && m.Adapter() != nil {
@@ -31,6 +36,20 @@ func (e *Engine) Freeze(ctx context.Context, name string) (engine.Frozen, error)
 
 // Open implements engine.Engine.
 func (e *Engine) Open(ctx context.Context, name, ref string) (engine.Frozen, error) {
+	m, err := e.open(name, ref)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.mu.enter(); err != nil {
+		return nil, err
+	}
+	defer e.mu.Unlock()
+	f := e.keep(name, m)
+	f.ref, f.hash = ref, hashOf(m)
+	return f, nil
+}
+
+func (e *Engine) open(name, ref string) (*model.Model, error) {
 	m, err := model.Load(ref)
 	if err != nil {
 		return nil, fmt.Errorf("frozen model %q: %w", name, err)
@@ -38,16 +57,16 @@ func (e *Engine) Open(ctx context.Context, name, ref string) (engine.Frozen, err
 	if m.Config.Vocab != e.live.m.Config.Vocab {
 		return nil, fmt.Errorf("frozen model %q (%s) has a vocabulary of %d ids, the trained one %d: token ids would not mean the same", name, ref, m.Config.Vocab, e.live.m.Config.Vocab)
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.keep(name, m), nil
+	return m, nil
 }
 
 func (e *Engine) keep(name string, m *model.Model) *Frozen {
 	if _, ok := e.frozen[name]; !ok {
 		e.order = append(e.order, name)
 	}
-	f := &Frozen{runner: runner{m: m, opt: e.opt, tok: e.tok, mu: &e.mu}, name: name, e: e}
+	opt := e.opt
+	opt.Context = min(opt.Context, m.Config.MaxPos)
+	f := &Frozen{runner: runner{m: m, opt: opt, tok: e.tok, mu: &e.mu}, name: name, e: e}
 	e.frozen[name] = f
 	return f
 }
@@ -55,23 +74,31 @@ func (e *Engine) keep(name string, m *model.Model) *Frozen {
 // Name implements engine.Frozen.
 func (f *Frozen) Name() string { return f.name }
 
-// Blend implements engine.Frozen: w <- decay*w + (1-decay)*trained, over what is trained.
+// Blend implements engine.Frozen: w <- decay*w + (1-decay)*trained, over what is trained. Everything is checked before the first weight moves.
 func (f *Frozen) Blend(ctx context.Context, decay float64) error {
-	f.mu.Lock()
+	if err := f.mu.enter(); err != nil {
+		return err
+	}
 	defer f.mu.Unlock()
+	if !(decay >= 0 && decay <= 1) {
+		return fmt.Errorf("frozen model %q: blend with decay %g: give 0 to 1", f.name, decay)
+	}
 	mine, live := f.m.Params(), f.e.live.m.Params()
-	if len(mine) != len(live) {
-		return fmt.Errorf("frozen model %q cannot be blended: it is not a copy of the trained one", f.name)
+	if len(mine) != len(live) || f.name == Base && f.m.Adapter() != nil {
+		return fmt.Errorf("frozen model %q cannot be blended: it does not hold what is trained", f.name)
+	}
+	for i := range mine {
+		if mine[i].Name != live[i].Name || len(mine[i].Data) != len(live[i].Data) {
+			return fmt.Errorf("frozen model %q cannot be blended: it has %s of %d numbers where the trained one has %s of %d", f.name, mine[i].Name, len(mine[i].Data), live[i].Name, len(live[i].Data))
+		}
 	}
 	for i := range mine {
 		a, b := mine[i].Data, live[i].Data
-		if len(a) != len(b) {
-			return fmt.Errorf("frozen model %q: tensor %s has another shape than the trained one", f.name, mine[i].Name)
-		}
 		for k := range a {
 			a[k] = float32(decay*float64(a[k]) + (1-decay)*float64(b[k]))
 		}
 	}
+	f.blended = true
 	return nil
 }
 

@@ -11,7 +11,6 @@ import (
 	"math"
 	"runtime"
 	"slices"
-	"sync"
 
 	"github.com/hone-lm/hone/engine"
 	"github.com/hone-lm/hone/model"
@@ -36,7 +35,7 @@ const (
 
 // Engine implements engine.Engine.
 type Engine struct {
-	mu    sync.Mutex // one forward pass at a time
+	mu    guard
 	opt   Options
 	tok   token.Tokenizer
 	live  *runner // the trained model
@@ -131,7 +130,9 @@ func (e *Engine) plan() int64 {
 
 // Step implements engine.Engine.
 func (e *Engine) Step(ctx context.Context, o engine.Optim) (engine.Update, error) {
-	e.mu.Lock()
+	if err := e.mu.enter(); err != nil {
+		return engine.Update{}, err
+	}
 	defer e.mu.Unlock()
 	if err := checkOptim(o); err != nil {
 		return engine.Update{}, err
@@ -184,7 +185,9 @@ func (e *Engine) Gradients() (engine.Gradients, error) {
 
 // Export implements engine.Engine: the adapter when there is one, otherwise the whole model in f32.
 func (e *Engine) Export(ctx context.Context, dir string) error {
-	e.mu.Lock()
+	if err := e.mu.enter(); err != nil {
+		return err
+	}
 	defer e.mu.Unlock()
 	if e.live.m.Adapter() != nil {
 		return e.live.m.SaveAdapter(dir)

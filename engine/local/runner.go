@@ -16,11 +16,28 @@ type runner struct {
 	m    *model.Model
 	opt  Options
 	tok  token.Tokenizer
-	mu   *sync.Mutex
+	mu   *guard
 	tape *tensor.Tape
 	head tensor.Head
 	in   model.Input
 	kv   *tensor.KV
+}
+
+// guard lets one forward pass run at a time, and none on what a failed load left behind.
+type guard struct {
+	sync.Mutex
+	broken error
+}
+
+// enter locks, or returns why nothing may run; leave with Unlock only after nil.
+func (g *guard) enter() error {
+	g.Lock()
+	if g.broken != nil {
+		err := g.broken
+		g.Unlock()
+		return fmt.Errorf("the model is half loaded: load a whole state first (%w)", err)
+	}
+	return nil
 }
 
 // prepare makes the tape ready for one forward pass without recording.
@@ -83,7 +100,9 @@ func (r *runner) Score(ctx context.Context, seqs []*engine.Sequence, want engine
 	if t := want.EntropyTemp; t != 0 && !(t >= MinTemperature && t <= 1e6) {
 		return nil, fmt.Errorf("score: entropy at temperature %g: give %g to 1e6, or 0 for the sequence's own", t, MinTemperature)
 	}
-	r.mu.Lock()
+	if err := r.mu.enter(); err != nil {
+		return nil, err
+	}
 	defer r.mu.Unlock()
 	return r.score(ctx, seqs, want)
 }

@@ -51,7 +51,9 @@ func (r *runner) Sample(ctx context.Context, prompts []engine.Prompt) ([][]*engi
 			return nil, err
 		}
 	}
-	r.mu.Lock()
+	if err := r.mu.enter(); err != nil {
+		return nil, err
+	}
 	defer r.mu.Unlock()
 	b := &batch{r: r, prompts: make([]promptState, len(prompts)), out: make([][]*engine.Sequence, len(prompts))}
 	longest, total := 0, 0

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
@@ -14,7 +15,7 @@ import (
 )
 
 // stateHeader stands before the raw float32 numbers (little endian) of a saved state: the trained weights, then, when Updates > 0, their two
-// moments, then each frozen copy's trained weights.
+// moments, then the trained weights of each frozen model that is not read again from where it came.
 type stateHeader struct {
 	Format  string        `json:"format"`
 	Base    string        `json:"base,omitempty"` // hash of the weights under an adapter
@@ -29,15 +30,23 @@ type stateTensor struct {
 }
 
 type stateFrozen struct {
-	Name string `json:"name"`
-	Off  bool   `json:"off,omitempty"`
+	Name    string `json:"name"`
+	Off     bool   `json:"off,omitempty"`     // the adapter is switched off
+	Ref     string `json:"ref,omitempty"`     // opened from there
+	Hash    string `json:"hash,omitempty"`    // of the weights there
+	Blended bool   `json:"blended,omitempty"` // opened, then changed: its weights are in the state
 }
+
+// stored reports whether the state holds the model's weights.
+func (f stateFrozen) stored() bool { return f.Ref == "" || f.Blended }
 
 const stateFormat = "hone engine state 1"
 
 // Save implements engine.Engine.
 func (e *Engine) Save(ctx context.Context, w io.Writer) error {
-	e.mu.Lock()
+	if err := e.mu.enter(); err != nil {
+		return err
+	}
 	defer e.mu.Unlock()
 	h := stateHeader{Format: stateFormat, Base: e.baseHash()}
 	params := e.live.m.Params()
@@ -48,7 +57,8 @@ func (e *Engine) Save(ctx context.Context, w io.Writer) error {
 		h.Updates = e.adam.Steps
 	}
 	for _, n := range e.order {
-		h.Frozen = append(h.Frozen, stateFrozen{Name: n, Off: n == Base && e.frozen[n].m.Adapter() != nil})
+		f := e.frozen[n]
+		h.Frozen = append(h.Frozen, stateFrozen{Name: n, Off: n == Base && f.m.Adapter() != nil, Ref: f.ref, Hash: f.hash, Blended: f.blended && f.ref != ""})
 	}
 	b := bufio.NewWriterSize(w, 1<<20)
 	line, err := json.Marshal(h)
@@ -66,9 +76,11 @@ func (e *Engine) Save(ctx context.Context, w io.Writer) error {
 			put(s.V)
 		}
 	}
-	for _, n := range e.order {
-		for _, p := range e.frozen[n].m.Params() {
-			put(p.Data)
+	for i, n := range e.order {
+		if h.Frozen[i].stored() {
+			for _, p := range e.frozen[n].m.Params() {
+				put(p.Data)
+			}
 		}
 	}
 	return b.Flush()
@@ -84,52 +96,102 @@ func (e *Engine) read(r io.Reader, all bool) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	b := bufio.NewReaderSize(r, 1<<20)
-	line, err := b.ReadBytes('\n')
+	h, err := e.readHeader(b)
 	if err != nil {
-		return fmt.Errorf("state: no header: %w", err)
-	}
-	var h stateHeader
-	if err := json.Unmarshal(line, &h); err != nil || h.Format != stateFormat {
-		return fmt.Errorf("state: this is not a %q (%v): it was written by another version of hone, or is damaged", stateFormat, err)
-	}
-	params := e.live.m.Params()
-	if err := sameTensors(params, h.Tensors); err != nil {
 		return err
 	}
-	if base := e.baseHash(); base != h.Base {
-		return fmt.Errorf("state: it was trained on another base model (hash %.12s, this one %.12s): name the same model", h.Base, base)
-	}
-	get := func(x []float32) {
-		if err == nil {
-			err = binary.Read(b, binary.LittleEndian, x)
+	opened := map[string]*model.Model{} // before anything changes
+	for _, f := range h.Frozen {
+		if !all || f.Ref == "" {
+			continue
 		}
+		m, err := e.open(f.Name, f.Ref)
+		if err != nil {
+			return fmt.Errorf("state: %w", err)
+		}
+		if hash := hashOf(m); hash != f.Hash {
+			return fmt.Errorf("state: frozen model %q: the weights at %s have the hash %.12s, those of the run %.12s: put the file back", f.Name, f.Ref, hash, f.Hash)
+		}
+		opened[f.Name] = m
 	}
-	for _, p := range params {
-		get(p.Data)
+	e.mu.broken = nil
+	if err := e.readBody(b, h, opened, all); err != nil {
+		e.mu.broken = fmt.Errorf("state: it ends early or is damaged: %w: take an earlier checkpoint", err)
+		return e.mu.broken
+	}
+	return nil
+}
+
+// readHeader reads the first line and refuses a state that does not fit this engine.
+func (e *Engine) readHeader(b *bufio.Reader) (*stateHeader, error) {
+	line, err := b.ReadBytes('\n')
+	if err != nil {
+		return nil, fmt.Errorf("state: no header: %w", err)
+	}
+	h := &stateHeader{}
+	if err := json.Unmarshal(line, h); err != nil {
+		return nil, fmt.Errorf("state: damaged header: %w", err)
+	}
+	if h.Format != stateFormat {
+		return nil, fmt.Errorf("state: format %q, this hone reads %q: it was written by another version", h.Format, stateFormat)
+	}
+	if err := sameTensors(e.live.m.Params(), h.Tensors); err != nil {
+		return nil, err
+	}
+	if base := e.baseHash(); base != h.Base {
+		return nil, fmt.Errorf("state: it was trained on another base model (hash %.12s, this one %.12s): name the same model", h.Base, base)
+	}
+	return h, nil
+}
+
+// readBody fills weights and, when all is set, moments and frozen models. After an error the engine holds a mixture.
+func (e *Engine) readBody(b *bufio.Reader, h *stateHeader, opened map[string]*model.Model, all bool) error {
+	get := func(x []float32) error { return binary.Read(b, binary.LittleEndian, x) }
+	for _, p := range e.live.m.Params() {
+		if err := get(p.Data); err != nil {
+			return err
+		}
 	}
 	e.adam, e.grads = nil, false
-	if all {
-		e.frozen, e.order = map[string]*Frozen{}, nil
-		if h.Updates > 0 {
-			if err := e.trainable(); err != nil {
+	if !all {
+		return nil
+	}
+	if h.Updates > 0 {
+		if err := e.trainable(); err != nil {
+			return err
+		}
+		for _, s := range e.adam.Slots {
+			if err := errors.Join(get(s.M), get(s.V)); err != nil {
 				return err
 			}
-			for _, s := range e.adam.Slots {
-				get(s.M)
-				get(s.V)
-			}
-			e.adam.Steps = h.Updates
 		}
-		for _, f := range h.Frozen {
-			k := e.keep(f.Name, e.live.m.Clone())
-			k.m.DisableAdapter(f.Off)
-			for _, p := range k.m.Params() {
-				get(p.Data)
+		e.adam.Steps = h.Updates
+	}
+	before := e.frozen
+	e.frozen, e.order = map[string]*Frozen{}, nil
+	for _, f := range h.Frozen {
+		m := opened[f.Name]
+		if m == nil {
+			m = e.live.m.Clone()
+			m.DisableAdapter(f.Off)
+		}
+		k := e.keep(f.Name, m)
+		k.ref, k.hash, k.blended = f.Ref, f.Hash, f.Blended
+		if held := before[f.Name]; held != nil { // whoever holds the one of this name holds the loaded one
+			*held = *k
+			e.frozen[f.Name] = held
+		}
+		if !f.stored() {
+			continue
+		}
+		for _, p := range m.Params() {
+			if err := get(p.Data); err != nil {
+				return err
 			}
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("state: it ends early: %w: take an earlier checkpoint", err)
+	if _, err := b.ReadByte(); err != io.EOF {
+		return errors.New("there are bytes after its end")
 	}
 	return nil
 }
@@ -151,12 +213,17 @@ func (e *Engine) baseHash() string {
 	if e.live.m.Adapter() == nil || e.base != "" {
 		return e.base
 	}
+	e.base = hashOf(e.live.m)
+	return e.base
+}
+
+// hashOf names a model's weights, its adapter left out.
+func hashOf(m *model.Model) string {
 	sum := sha256.New()
 	w := bufio.NewWriterSize(sum, 1<<20)
-	for _, p := range e.live.m.Weights() {
+	for _, p := range m.Weights() {
 		binary.Write(w, binary.LittleEndian, p.Data)
 	}
 	w.Flush()
-	e.base = hex.EncodeToString(sum.Sum(nil))
-	return e.base
+	return hex.EncodeToString(sum.Sum(nil))
 }
