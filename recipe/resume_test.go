@@ -152,7 +152,9 @@ func TestResume(t *testing.T) {
 	}
 	var all []setting
 	for _, name := range Names() {
-		all = append(all, setting{name, "defaults", nil})
+		if !testing.Short() || name == "sft" {
+			all = append(all, setting{name, "defaults", nil})
+		}
 	}
 	if !testing.Short() {
 		all = append(all,
@@ -198,6 +200,9 @@ func piecewise(t *testing.T, name string, more ...string) string {
 
 // A run that was stopped can be given more steps: it ends as if it had had them from the start (with a constant learning rate).
 func TestResumeLonger(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains for seconds")
+	}
 	for _, name := range []string{"sft", "grpo"} {
 		want := whole(t, name, "steps=7")
 		root := t.TempDir()
