@@ -9,11 +9,34 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/hone-lm/hone/recipe"
 )
 
-// Killed with SIGKILL at seeded moments and resumed, a run ends in the bytes of one that was left alone. The kill comes when the state or the
-// metrics have reached a point: before the first state, in the middle of a stage after one, in another stage, and right after the state's
-// new file was written but before it got its name.
+// killRuns are the recipes that are killed. The overlong penalty makes rewards differ, so that there are gradients to lose.
+var killRuns = map[string][]string{
+	"sft":         {"steps=40", "rows=60", "batch=4"},
+	"grpo":        {"steps=30", "problems=4", "group_size=4", "max_tokens=8", "overlong=7", "temperature=1.5", "kl=0.05"},
+	"warmup-grpo": {"sft.steps=30", "sft.rows=60", "sft.batch=4", "grpo.steps=20", "grpo.problems=4", "grpo.group_size=4", "grpo.max_tokens=8", "grpo.overlong=7", "grpo.temperature=1.5"},
+}
+
+// moments are when a run is killed: at the failpoint, or a moment after the file appears in its folder.
+func moments(recipe string) map[string]struct{ fail, file string } {
+	m := map[string]struct{ fail, file string }{
+		"before the first checkpoint": {fail: "checkpoint:written:1"}, // it is written, but has no name yet
+		"before the first state":      {fail: "state:written:1"},
+		"in the middle of a stage":    {file: "state"},
+		"between write and rename":    {fail: "state:written:3"},
+		"just after the rename":       {fail: "state:renamed:2"},
+	}
+	if recipe == "warmup-grpo" {
+		m["in the second stage"] = struct{ fail, file string }{file: "rollouts/grpo.jsonl"}
+	}
+	return m
+}
+
+// Killed with SIGKILL at seeded moments and resumed, a run ends in the bytes of one that was left alone: before there is a state, in the
+// middle of a stage after one, in another stage, and after the state's new file was written but before it got its name.
 func TestKill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs the program many times")
@@ -21,49 +44,53 @@ func TestKill(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("needs SIGKILL")
 	}
-	args := []string{"run", "warmup-grpo", "sft.steps=30", "sft.rows=60", "sft.batch=4", "grpo.steps=20", "grpo.problems=4", "grpo.group_size=4", "grpo.max_tokens=8", "eval.problems=10", "eval.max_tokens=8", "checkpoint.every=5"}
-	start := func(root string, resume bool, env ...string) *exec.Cmd {
-		a := append(append([]string{}, args...), "runs="+root)
-		if resume {
-			a = []string{"resume", only(t, root)}
+	for _, name := range recipe.Names() {
+		if killRuns[name] == nil {
+			t.Errorf("recipe %s is never killed: give it settings here", name)
+			continue
 		}
-		c := exec.Command(os.Args[0], a...)
-		c.Env = append(append(os.Environ(), "HONE_TEST_MAIN=1"), env...)
-		return c
+		whole := t.TempDir()
+		if out, err := killable(t, name, whole, false).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		for moment, at := range moments(name) {
+			t.Run(name+" "+moment, func(t *testing.T) {
+				root := t.TempDir()
+				c := killable(t, name, root, false, "HONE_KILL_AT="+at.fail)
+				if err := c.Start(); err != nil {
+					t.Fatal(err)
+				}
+				if at.file != "" {
+					waitFor(t, filepath.Join(root, "*", at.file))
+					time.Sleep(30 * time.Millisecond)
+					c.Process.Kill()
+				}
+				if err := c.Wait(); err == nil || c.ProcessState.Exited() {
+					t.Fatalf("the run ended before it was killed: %v", err)
+				}
+				dir := only(t, root)
+				if _, err := os.Stat(filepath.Join(dir, "state")); at.fail == "state:written:1" && err == nil {
+					t.Error("the first state has its name before the failpoint")
+				}
+				if out, err := killable(t, name, root, true).CombinedOutput(); err != nil {
+					t.Fatalf("resume: %v\n%s", err, out)
+				}
+				equalRuns(t, only(t, whole), dir)
+			})
+		}
 	}
-	whole := t.TempDir()
-	if out, err := start(whole, false).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+}
+
+// killable is the command that starts or resumes a run under root in a process of its own.
+func killable(t *testing.T, name, root string, resume bool, env ...string) *exec.Cmd {
+	t.Helper()
+	args := append([]string{"run", name, "eval.problems=10", "eval.max_tokens=8", "checkpoint.every=5", "runs=" + root}, killRuns[name]...)
+	if resume {
+		args = []string{"resume", only(t, root)}
 	}
-	for name, when := range map[string]struct {
-		file string // kill a moment after this appears in the run's folder
-		fail string // or at this failpoint
-	}{
-		"before the first state":   {fail: "checkpoint:written:1"},
-		"in the first stage":       {file: "state"},
-		"in the second stage":      {file: "checkpoints/sft@000030"},
-		"between write and rename": {fail: "state:written:3"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			root := t.TempDir()
-			c := start(root, false, "HONE_KILL_AT="+when.fail)
-			if err := c.Start(); err != nil {
-				t.Fatal(err)
-			}
-			if when.file != "" {
-				waitFor(t, filepath.Join(root, "*", when.file))
-				time.Sleep(60 * time.Millisecond)
-				c.Process.Kill()
-			}
-			if err := c.Wait(); err == nil {
-				t.Fatal("the run ended before it was killed")
-			}
-			if out, err := start(root, true).CombinedOutput(); err != nil {
-				t.Fatalf("resume: %v\n%s", err, out)
-			}
-			equalRuns(t, only(t, whole), only(t, root))
-		})
-	}
+	c := exec.Command(os.Args[0], args...)
+	c.Env = append(append(os.Environ(), "HONE_TEST_MAIN=1"), env...)
+	return c
 }
 
 // only returns the one run in root.
@@ -89,6 +116,10 @@ func waitFor(t *testing.T, pattern string) {
 
 func equalRuns(t *testing.T, a, b string) {
 	t.Helper()
+	metrics, err := os.ReadFile(filepath.Join(a, "metrics.jsonl"))
+	if err != nil || bytes.Count(metrics, []byte(`"grad_norm":`)) < 2*bytes.Count(metrics, []byte(`"grad_norm":0,`)) {
+		t.Errorf("most steps had no gradient: this run can show little (%v)", err)
+	}
 	n := 0
 	for _, pattern := range []string{"metrics.jsonl", "rollouts/*", "samples/*", "checkpoints/*/*"} {
 		files, _ := filepath.Glob(filepath.Join(a, pattern))
