@@ -302,13 +302,13 @@ func TestFrozen(t *testing.T) {
 				t.Errorf("lora %v: frozen model %s moved", lora, name)
 			}
 		}
-		if err := frozen["average"].Blend(ctx, 0.5); err != nil {
+		if err := frozen["average"].Blend(ctx, 0.75); err != nil {
 			t.Fatal(err)
 		}
 		a, s, w := frozen["average"].(*Frozen).m.Params(), frozen["start"].(*Frozen).m.Params(), e.Model().Params()
 		for i := range a {
 			for k, x := range a[i].Data {
-				if want := float32(0.5*float64(s[i].Data[k]) + 0.5*float64(w[i].Data[k])); x != want {
+				if want := float32(0.75*float64(s[i].Data[k]) + 0.25*float64(w[i].Data[k])); x != want {
 					t.Fatalf("lora %v: blend of %s[%d] is %g, want %g", lora, a[i].Name, k, x, want)
 				}
 			}
