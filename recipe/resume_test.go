@@ -1,9 +1,11 @@
 package recipe
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -319,5 +321,52 @@ func TestGRPOStreams(t *testing.T) {
 	}
 	if len(rl.Rows) != 12 || len(kl.Rows) != 12 {
 		t.Errorf("%d and %d rows of 12", len(rl.Rows), len(kl.Rows))
+	}
+}
+
+// Steps may grow where a stage has not ended; anything else is refused before a byte of the run changes. So is a state file that was cut short.
+func TestRefusedState(t *testing.T) {
+	root := t.TempDir()
+	s := launch(t, "warmup-grpo", root)
+	s.InterruptAfter(5) // of 4 in the first stage and 4 in the second
+	if err := s.Exec(context.Background()); !errors.Is(err, train.ErrInterrupted) {
+		t.Fatal(err)
+	}
+	s.Run.Close()
+	before := lasting(t, s.Run.Dir)
+	for setting, want := range map[string]string{
+		"grpo.steps=4": "",
+		"grpo.steps=9": "",
+		"grpo.steps=3": "stage grpo has 4 steps",
+		"sft.steps=9":  "stage sft has ended after 4 steps",
+		"sft.steps=2":  "stage sft has ended after 4 steps",
+	} {
+		s := launch(t, "warmup-grpo", root, setting)
+		err := s.CheckState()
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v", setting, err)
+		}
+		if want != "" && s.Exec(context.Background()) == nil {
+			t.Errorf("%s: it runs", setting)
+		}
+		s.Run.Close()
+	}
+	state := filepath.Join(s.Run.Dir, train.StateFile)
+	whole, err := os.ReadFile(state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{0, 30, bytes.IndexByte(whole, '\n') + 1, len(whole) - 1} {
+		if err := os.WriteFile(state, whole[:n], 0o666); err != nil {
+			t.Fatal(err)
+		}
+		s := launch(t, "warmup-grpo", root)
+		if err := s.Exec(context.Background()); err == nil || !strings.Contains(err.Error(), state) {
+			t.Errorf("state cut to %d bytes: %v", n, err)
+		}
+		s.Run.Close()
+	}
+	if !maps.Equal(before, lasting(t, s.Run.Dir)) {
+		t.Error("a refused resume changed the run")
 	}
 }

@@ -1,7 +1,6 @@
 package train
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -42,6 +41,7 @@ type position struct {
 	Update  int64             `json:"update"` // optimiser updates of the node
 	Cursor  int               `json:"cursor"`
 	Method  json.RawMessage   `json:"method,omitempty"`
+	Steps   []int             `json:"steps"` // of every node of the plan
 	Sizes   map[string]int64  `json:"sizes"`
 	Correct map[string][]bool `json:"correct,omitempty"`
 }
@@ -249,6 +249,10 @@ func (s *Session) writeState(ctx context.Context) error {
 		return err
 	}
 	s.at.Sizes, s.at.Correct = s.Run.Sizes(), s.since
+	s.at.Steps = nil
+	for i := range s.Plan.Nodes {
+		s.at.Steps = append(s.at.Steps, s.Plan.Nodes[i].Steps)
+	}
 	line, err := json.Marshal(s.at)
 	if err != nil {
 		return err
@@ -263,35 +267,79 @@ func (s *Session) writeState(ctx context.Context) error {
 
 // restore takes up the state file; without one the run begins anew. It returns the method's state.
 func (s *Session) restore(ctx context.Context) (json.RawMessage, error) {
-	f, err := os.Open(s.Run.Path(StateFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, s.Run.Truncate(nil)
-	}
+	f, at, err := s.openState()
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	var line []byte
-	one := make([]byte, 1)
-	for {
-		if _, err := io.ReadFull(f, one); err != nil {
-			return nil, fmt.Errorf("%s: no header: %w", f.Name(), err)
-		}
-		if one[0] == '\n' {
-			break
-		}
-		line = append(line, one[0])
+	if f == nil {
+		return nil, s.Run.Truncate(nil)
 	}
-	if err := json.NewDecoder(bytes.NewReader(line)).Decode(&s.at); err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Name(), err)
+	defer f.Close()
+	if err := at.fits(s.Plan); err != nil {
+		return nil, err
 	}
 	if err := s.Engine.Load(ctx, f); err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Name(), err)
 	}
-	if s.at.Correct != nil {
-		s.since = s.at.Correct
+	s.at = at
+	if at.Correct != nil {
+		s.since = at.Correct
 	}
-	return s.at.Method, s.Run.Truncate(s.at.Sizes)
+	return at.Method, s.Run.Truncate(at.Sizes)
+}
+
+// CheckState reports whether the plan can go on from the run's state file: stages that have ended keep their steps, others may only get
+// more. Without a state file every plan can.
+func (s *Session) CheckState() error {
+	f, at, err := s.openState()
+	if f != nil {
+		f.Close()
+	}
+	return errors.Join(err, at.fits(s.Plan))
+}
+
+// openState reads the state file's first line; the file is left at the engine's state. Without a state file it is nil.
+func (s *Session) openState() (*os.File, position, error) {
+	var at position
+	f, err := os.Open(s.Run.Path(StateFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, at, nil
+	}
+	if err != nil {
+		return nil, at, err
+	}
+	var line []byte
+	for one := make([]byte, 1); one[0] != '\n'; line = append(line, one[0]) {
+		if _, err = io.ReadFull(f, one); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		err = json.Unmarshal(line, &at)
+	}
+	if err != nil {
+		f.Close()
+		return nil, at, fmt.Errorf("%s is not a whole state file: %w: move it away to begin the run anew", f.Name(), err)
+	}
+	return f, at, nil
+}
+
+func (at *position) fits(p Plan) error {
+	if at.Steps == nil {
+		return nil
+	}
+	if len(at.Steps) != len(p.Nodes) || at.Node > len(p.Nodes) {
+		return fmt.Errorf("the state file is of a plan with %d stages, this one has %d: it was written by other settings", len(at.Steps), len(p.Nodes))
+	}
+	for i, was := range at.Steps {
+		switch n := &p.Nodes[i]; {
+		case i < at.Node && n.Steps != was:
+			return fmt.Errorf("stage %s has ended after %d steps: its number of steps can no longer change", n.Name, was)
+		case n.Steps < was:
+			return fmt.Errorf("stage %s has %d steps: a run that goes on can only be given more, not %d", n.Name, was, n.Steps)
+		}
+	}
+	return nil
 }
 
 // evaluate runs every suite and writes its row; at the end of a stage it is compared with the stage before on the same problems.

@@ -114,13 +114,25 @@ func (c *resumeCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	if len(c.Settings) > 0 {
+		if err := s.CheckState(); err != nil {
+			return badCall{err}
+		}
+		yaml, err := recipe.Resolved(name, cfg)
+		if err != nil {
+			return err
+		}
+		if err := r.WriteFile(run.ConfigFile, yaml); err != nil {
+			return err
+		}
+	}
 	if err := r.Log("resumed %s", strings.Join(c.Settings, " ")); err != nil {
 		return err
 	}
 	return execute(ctx, a, s, c.JSON)
 }
 
-// extend gives a run that has not ended more steps and records them in its config.yaml.
+// extend returns the settings of a run that has not ended, with other numbers of steps.
 func extend(r *run.Run, name string, c *resumeCmd) (recipe.Config, error) {
 	yaml, err := r.Config()
 	if err != nil {
@@ -142,10 +154,7 @@ func extend(r *run.Run, name string, c *resumeCmd) (recipe.Config, error) {
 	if run.LastEvent(timing) == run.Done {
 		return nil, badCallf("%s has ended: only a run that was stopped can be given more steps; begin another from it with model=%s", r.Dir, r.Dir)
 	}
-	if yaml, err = recipe.Resolved(name, cfg); err != nil {
-		return nil, err
-	}
-	return cfg, r.WriteFile(run.ConfigFile, yaml)
+	return cfg, nil
 }
 
 // failpoint is set by tests: it is called at the moments that run.Run names.
