@@ -118,7 +118,10 @@ const (
 	K3 KLEstimator = "k3" // exp(ref - lp) - (ref - lp) - 1
 )
 
-// Value returns the estimate and its derivative by lp.
+// KLEstimators lists every estimator, for help and validation.
+var KLEstimators = []KLEstimator{K1, K2, K3}
+
+// Value returns the estimate and its derivative by lp. Configurations are checked against KLEstimators where they are read.
 func (e KLEstimator) Value(logProb, ref float64) (kl, deriv float64) {
 	d := logProb - ref
 	switch e {
