@@ -44,8 +44,9 @@ func (c *WarmupGRPO) Plan(b *Build) (train.Plan, error) {
 func init() {
 	Register(Paper{Name: "warmup-grpo", Title: "Supervised warm-up, then GRPO", About: "the main job: SFT on a few thousand demonstrations, then GRPO", OnPolicy: true, Config: func() Config {
 		c := &WarmupGRPO{Common: train.DefaultCommon(),
-			SFT:  SFTStage{Steps: 600, Optim: train.DefaultOptim(1e-3), SFT: defaultSFT()},
-			GRPO: GRPOStage{Steps: 120, Passes: 1, Minibatches: 1, Optim: train.DefaultOptim(1e-4), GRPO: defaultGRPO()}}
+			SFT:  SFTStage{Steps: 300, Optim: train.DefaultOptim(1e-3), SFT: defaultSFT()},
+			GRPO: GRPOStage{Steps: 240, Passes: 1, Minibatches: 1, Optim: train.DefaultOptim(1e-4), GRPO: defaultGRPO()}}
+		c.SFT.Data.Rows = 1000 // few demonstrations: what a warm-up usually has
 		return c
 	}})
 }
