@@ -1,6 +1,9 @@
 package engine
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // Row is one sequence in one stream. Mask says which tokens the normaliser counts; Weight multiplies a token's loss and may be 0 or
 // negative where Mask is true (an entropy-ranked prefix keeps its place in the denominator). Both have len(Seq.Tokens).
@@ -53,12 +56,20 @@ type Batch struct{ Streams []Stream }
 
 // Normalise counts each stream's denominator over the whole step and writes Coef/Denom into its rows, so that the gradient does not
 // depend on how the batch is split afterwards. Streams with Coef 0 and rows with nothing in Mask are dropped before any arithmetic;
-// a stream whose denominator is not positive is an error naming the stream.
+// a stream whose denominator is not positive and finite is an error naming the stream. The caller's rows stay as they are.
 func Normalise(streams []Stream) (*Batch, error) {
 	b := &Batch{}
 	for _, s := range streams {
 		if s.Coef == 0 {
 			continue
+		}
+		if math.IsNaN(s.Coef) || math.IsInf(s.Coef, 0) {
+			return nil, fmt.Errorf("stream %q: the coefficient is %g, which must be finite", s.Name, s.Coef)
+		}
+		for i, r := range s.Rows {
+			if r.Seq == nil || len(r.Mask) != len(r.Seq.Tokens) || r.Weight != nil && len(r.Weight) != len(r.Mask) {
+				return nil, fmt.Errorf("stream %q: row %d must have a sequence, and a mask and weights as long as it", s.Name, i)
+			}
 		}
 		s.Rows = countedRows(s.Rows)
 		if len(s.Rows) == 0 {
@@ -131,8 +142,8 @@ func (s *Stream) denominator() (float64, error) {
 	default:
 		return 0, fmt.Errorf("stream %q: unknown norm %q: use one of %v", s.Name, s.Norm, Norms)
 	}
-	if !(d > 0) {
-		return 0, fmt.Errorf("stream %q: norm %s gives the denominator %g, which must be positive: check the rows' masks and weights", s.Name, s.Norm, d)
+	if !(d > 0) || math.IsInf(d, 1) {
+		return 0, fmt.Errorf("stream %q: norm %s gives the denominator %g, which must be positive and finite: check the rows' masks and weights", s.Name, s.Norm, d)
 	}
 	return d, nil
 }
