@@ -4,7 +4,11 @@
 // engine/local runs everything in this process on the CPU; engine/enginetest holds an exact tabular engine for tests.
 package engine
 
-import "github.com/hone-lm/hone/internal/rng"
+import (
+	"fmt"
+
+	"github.com/hone-lm/hone/internal/rng"
+)
 
 // Key names a stream of random numbers: a function of what the numbers are for, never of how many were drawn before.
 type Key = rng.Key
@@ -94,6 +98,9 @@ type Sequence struct {
 	Hide []Hide  // nil = plain causal attention
 	Mix  []Mix   // nil = plain input embeddings
 }
+
+// Label names the sequence in errors.
+func (s *Sequence) Label() string { return fmt.Sprintf("%q sample %d", s.ID.Problem, s.ID.Sample) }
 
 // Temperature returns Temp, with 0 read as 1.
 func (s *Sequence) Temperature() float32 {

@@ -34,7 +34,7 @@ func (e *Engine) Backward(ctx context.Context, b *engine.Batch) (engine.Stats, e
 		return stats, err
 	}
 	defer e.mu.Unlock()
-	if err := e.checkBatch(b); err != nil {
+	if err := b.Check(engine.Info{Engine: "local", Caps: caps}); err != nil {
 		return stats, err
 	}
 	if err := e.trainable(); err != nil {
@@ -78,55 +78,6 @@ func (e *Engine) Backward(ctx context.Context, b *engine.Batch) (engine.Stats, e
 func (e *Engine) clear() {
 	e.adam.ZeroGrad()
 	e.grads = false
-}
-
-// checkBatch refuses what this engine cannot do, and rows that an objective could not read.
-func (e *Engine) checkBatch(b *engine.Batch) error {
-	info := engine.Info{Engine: "local", Caps: caps}
-	for _, s := range b.Streams {
-		need := s.Obj.Needs()
-		if s.Obj.Scope() == engine.ScopeBatch {
-			return &engine.NotYet{Engine: "local", What: engine.CapBatchScope}
-		}
-		if s.Into != "" {
-			return &engine.NotYet{Engine: "local", What: engine.CapGradients}
-		}
-		if need.TopK > 0 || need.Hidden || need.EntropyTemp != 0 {
-			return fmt.Errorf("stream %q: objective %s asks Backward for top-k, hidden states or entropy at another temperature, which only Score gives", s.Name, s.Obj.Name())
-		}
-		if err := info.Check("stream "+s.Name, need.Capabilities()); err != nil {
-			return err
-		}
-		var channels []string
-		if c, ok := s.Obj.(engine.ChannelReader); ok {
-			channels = c.Channels()
-		}
-		units := map[int64]int{}
-		for _, r := range s.Rows {
-			n := len(r.Seq.Tokens)
-			units[r.Seq.Unit]++
-			if r.Scale == 0 {
-				return fmt.Errorf("stream %q: sequence %s has no scale: pass the streams through engine.Normalise first", s.Name, name(r.Seq))
-			}
-			if len(r.Mask) != n || (r.Weight != nil && len(r.Weight) != n) {
-				return fmt.Errorf("stream %q: sequence %s has %d tokens, but mask %d and weights %d entries", s.Name, name(r.Seq), n, len(r.Mask), len(r.Weight))
-			}
-			if n > 0 && r.Mask[0] {
-				return fmt.Errorf("stream %q: sequence %s masks token 0 in, which nothing predicts: put a token before it", s.Name, name(r.Seq))
-			}
-			for _, c := range channels {
-				if len(r.Seq.Channel(c)) != n {
-					return fmt.Errorf("stream %q: sequence %s has no channel %q, which %s reads: fill it before Backward", s.Name, name(r.Seq), c, s.Obj.Name())
-				}
-			}
-		}
-		for _, r := range s.Rows {
-			if u := r.Seq.Unit; s.Obj.Scope() == engine.ScopeUnit && (u == 0 || units[u] != 2) {
-				return fmt.Errorf("stream %q: unit %d has %d sequences, but %s compares two: give each pair a Unit of its own", s.Name, u, units[u], s.Obj.Name())
-			}
-		}
-	}
-	return nil
 }
 
 func (e *Engine) backwardMicro(b *engine.Batch, seqs []*engine.Sequence, micro []int, rowsOf [][]place, fused bool, stats *engine.Stats) error {

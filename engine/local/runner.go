@@ -79,9 +79,7 @@ func supported(s *engine.Sequence) error {
 	return nil
 }
 
-func name(s *engine.Sequence) string {
-	return fmt.Sprintf("%q sample %d", s.ID.Problem, s.ID.Sample)
-}
+func name(s *engine.Sequence) string { return s.Label() }
 
 // Score runs the sequences in micro-batches.
 func (r *runner) Score(ctx context.Context, seqs []*engine.Sequence, want engine.Want) ([]*engine.Scores, error) {
