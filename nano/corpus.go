@@ -2,6 +2,7 @@ package nano
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/hone-lm/hone/engine"
 	"github.com/hone-lm/hone/internal/rng"
@@ -12,7 +13,8 @@ import (
 const RowTokens = 256
 
 // Row returns row i of the corpus: lines of generated text, each ended by the end token, packed to RowTokens tokens. Row i is a function of
-// the seed and of i alone. The text holds arithmetic statements, comparisons, worked sums and templated English; no evaluation item.
+// the seed and of i alone. The text holds arithmetic statements, comparisons, worked sums, lists with their sums and templated English; no
+// evaluation item, and no set of numbers that countdown holds out (see heldOut).
 func Row(seed uint64, i int) *engine.Sequence {
 	tok := token.Bytes()
 	d := &draw{key: rng.New(seed, "corpus", uint64(i))}
@@ -53,16 +55,20 @@ func pick(d *draw, words ...string) string { return words[d.intn(len(words))] }
 
 // line is one line of text.
 func (d *draw) line() string {
-	switch d.intn(8) {
-	case 0, 1, 2:
+	switch d.intn(16) {
+	case 0, 1, 2, 3, 4:
 		q, a := d.sum()
 		return q + a
-	case 3:
+	case 5:
 		return d.comparison()
-	case 4, 5:
+	case 6, 7, 8, 9:
 		return d.worked()
-	case 6:
+	case 10, 11:
 		return d.steps()
+	case 12:
+		return d.chain()
+	case 13:
+		return d.list()
 	}
 	return d.sentence()
 }
@@ -95,22 +101,78 @@ func (d *draw) comparison() string {
 	return fmt.Sprintf("%d%s%d", a, sign, b)
 }
 
-// worked is an expression with brackets, brought down to its value: "(3+4)*5=7*5=35".
+// worked is an expression of three numbers, brought down to its value: "(3+4)*5=7*5=35".
 func (d *draw) worked() string {
-	a, b, c := 1+d.intn(20), 1+d.intn(20), 1+d.intn(20)
-	switch d.intn(5) {
-	case 0:
-		return fmt.Sprintf("(%d+%d)*%d=%d*%d=%d", a, b, c, a+b, c, (a+b)*c)
-	case 1:
-		return fmt.Sprintf("%d*%d+%d=%d+%d=%d", a, b, c, a*b, c, a*b+c)
-	case 2:
-		return fmt.Sprintf("%d+%d+%d=%d+%d=%d", a, b, c, a+b, c, a+b+c)
-	case 3:
-		a, b = max(a, b), min(a, b)
-		return fmt.Sprintf("%d-%d+%d=%d+%d=%d", a, b, c, a-b, c, a-b+c)
+	for {
+		text, numbers := d.expression()
+		if !heldOut(numbers[:]) {
+			return text
+		}
 	}
-	a, b = max(a, b), min(a, b)
-	return fmt.Sprintf("(%d-%d)*%d=%d*%d=%d", a, b, c, a-b, c, (a-b)*c)
+}
+
+func (d *draw) expression() (string, [3]int) {
+	a, b, c := 1+d.intn(20), 1+d.intn(20), 1+d.intn(20)
+	high, low := max(a, b), min(a, b)
+	three := [3]int{a, b, c}
+	switch d.intn(8) {
+	case 0:
+		return fmt.Sprintf("(%d+%d)*%d=%d*%d=%d", a, b, c, a+b, c, (a+b)*c), three
+	case 1:
+		return fmt.Sprintf("%d*%d+%d=%d+%d=%d", a, b, c, a*b, c, a*b+c), three
+	case 2:
+		return fmt.Sprintf("%d+%d+%d=%d+%d=%d", a, b, c, a+b, c, a+b+c), three
+	case 3:
+		return fmt.Sprintf("%d-%d+%d=%d+%d=%d", high, low, c, high-low, c, high-low+c), three
+	case 4:
+		return fmt.Sprintf("(%d-%d)*%d=%d*%d=%d", high, low, c, high-low, c, (high-low)*c), three
+	case 5:
+		c = min(c, a*b)
+		return fmt.Sprintf("%d*%d-%d=%d-%d=%d", a, b, c, a*b, c, a*b-c), [3]int{a, b, c}
+	case 6:
+		return fmt.Sprintf("%d/%d+%d=%d+%d=%d", a*b, b, c, a, c, a+c), [3]int{a * b, b, c}
+	}
+	return fmt.Sprintf("%d*(%d+%d)=%d*%d=%d", a, b, c, a, b+c, a*(b+c)), three
+}
+
+// numbers returns n numbers that countdown does not hold out.
+func (d *draw) numbers(n int) []int {
+	list := make([]int, n)
+	for {
+		for i := range list {
+			list[i] = d.number()
+		}
+		if !heldOut(list) {
+			return list
+		}
+	}
+}
+
+// chain is a row of additions and subtractions worked from the left, never below 0: "12+7-5: 12+7=19. 19-5=14. 14".
+func (d *draw) chain() string {
+	list := d.numbers(3 + d.intn(3))
+	value := list[0]
+	question, work := fmt.Sprint(value), ""
+	for _, n := range list[1:] {
+		sign, next := "+", value+n
+		if n <= value && d.intn(2) == 0 {
+			sign, next = "-", value-n
+		}
+		question += fmt.Sprint(sign, n)
+		work += fmt.Sprintf(" %d%s%d=%d.", value, sign, n, next)
+		value = next
+	}
+	return fmt.Sprintf("%s:%s %d", question, work, value)
+}
+
+// list is a list of numbers with its sum and its largest member.
+func (d *draw) list() string {
+	list := d.numbers(3 + d.intn(3))
+	words, sum, most := make([]string, len(list)), 0, 0
+	for i, n := range list {
+		words[i], sum, most = fmt.Sprint(n), sum+n, max(most, n)
+	}
+	return fmt.Sprintf("list %s: sum %d, most %d", strings.Join(words, ", "), sum, most)
 }
 
 // steps is an addition by digits, as at school.

@@ -21,7 +21,7 @@ type Pretraining struct {
 }
 
 // Default gives the embedded weights.
-func Default() Pretraining { return Pretraining{Seed: 1, Steps: 1000, Rows: 16, LR: 3e-3} }
+func Default() Pretraining { return Pretraining{Seed: 1, Steps: 2500, Rows: 16, LR: 2e-3} }
 
 // Pretrain trains the nano model from random weights on the corpus, every token counted, AdamW with a cosine schedule. observe is called after each step.
 func Pretrain(ctx context.Context, p Pretraining, observe func(step int, loss float64)) (*model.Model, error) {
