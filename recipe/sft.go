@@ -2,9 +2,11 @@ package recipe
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/hone-lm/hone/data"
 	"github.com/hone-lm/hone/engine"
+	"github.com/hone-lm/hone/internal/config"
 	"github.com/hone-lm/hone/objective"
 	"github.com/hone-lm/hone/reward"
 	"github.com/hone-lm/hone/rollout"
@@ -21,10 +23,23 @@ type SFT struct {
 	Batch int        `yaml:"batch" help:"rows a step"`
 	Norm  string     `yaml:"norm" help:"token_mean or seq_mean"`
 
+	Valid      float64 `yaml:"valid" help:"share of the rows kept out for a validation loss; 0 = none"`
+	ValidEvery int     `yaml:"valid_every" help:"updates between validation losses"`
+	Patience   int     `yaml:"patience" help:"validation losses without a new best before the stage stops; 0 = never"`
+
 	train.Defaults `yaml:"-"`
-	rows           []*engine.Sequence
-	seed           uint64
+	rows, held     []*engine.Sequence
+	state          sftState
 }
+
+type sftState struct {
+	Best  float64 // validation loss
+	Since int     // validation losses since the best
+	Seen  bool
+}
+
+// State is what early stopping remembers.
+func (m *SFT) State() any { return &m.state }
 
 // Collect takes the next rows of the epoch's order.
 func (m *SFT) Collect(ctx context.Context, s *train.Step) ([]*rollout.Group, error) {
@@ -42,14 +57,77 @@ func (m *SFT) Streams(ctx context.Context, s *train.Step, groups []*rollout.Grou
 	return []engine.Stream{{Name: "sft", Obj: objective.CrossEntropy{}, Coef: 1, Norm: engine.Norm(m.Norm), Rows: rollout.DemoRows(groups)}}, nil
 }
 
+// Observe measures the validation loss now and then, and stops when it has not fallen for long enough.
+func (m *SFT) Observe(ctx context.Context, s *train.Step, u engine.Update) (train.Signal, error) {
+	if len(m.held) == 0 || (s.Index+1)%m.ValidEvery != 0 {
+		return train.Continue, nil
+	}
+	scores, err := s.Engine.Score(ctx, m.held, engine.Want{})
+	if err != nil {
+		return train.Continue, err
+	}
+	sum, n := 0.0, 0
+	for i, row := range m.held {
+		for t := range row.Tokens {
+			if row.KindAt(t) == engine.KindDemo {
+				sum -= float64(scores[i].LogProb[t])
+				n++
+			}
+		}
+	}
+	loss := sum / float64(n)
+	s.Note("valid_loss", loss)
+	m.state.Since++
+	if !m.state.Seen || loss < m.state.Best {
+		m.state = sftState{Best: loss, Seen: true}
+	}
+	if m.Patience > 0 && m.state.Since >= m.Patience {
+		return train.Stop, nil
+	}
+	return train.Continue, nil
+}
+
+// hold keeps a share of the rows out, by the hash of what they ask.
+func (m *SFT) hold(rows []*engine.Sequence, seed uint64) {
+	m.rows, m.held = nil, nil
+	for _, r := range rows {
+		key := engine.NewKey(seed, "valid")
+		for t, id := range r.Tokens {
+			if r.KindAt(t) == engine.KindPrompt {
+				key = key.With(uint64(id))
+			}
+		}
+		if key.Float64(0) < m.Valid {
+			m.held = append(m.held, r)
+		} else {
+			m.rows = append(m.rows, r)
+		}
+	}
+}
+
 // node makes the stage.
 func (m *SFT) node(b *Build, name string, steps int, o train.Optim) (train.Node, error) {
 	rows, err := b.Rows(m.Data)
 	if err != nil {
 		return train.Node{}, err
 	}
-	m.rows, m.seed = rows, b.Common.Seed
+	if m.hold(rows, b.Common.Seed); len(m.rows) == 0 || m.Valid > 0 && len(m.held) == 0 {
+		return train.Node{}, fmt.Errorf("%s: of %d rows %d are left to train on and %d to validate: change valid or use more rows", m.Data.Path, len(rows), len(m.rows), len(m.held))
+	}
 	return train.Node{Name: name, Kind: train.Train, Method: m, Steps: steps, Optim: o}, nil
+}
+
+// Validate implements config's range check.
+func (m *SFT) Validate() error {
+	switch {
+	case m.Batch < 1:
+		return &config.FieldError{Field: "batch", Msg: "want at least one row"}
+	case !(m.Valid >= 0 && m.Valid < 1):
+		return &config.FieldError{Field: "valid", Msg: fmt.Sprintf("%g: want a share in [0, 1)", m.Valid)}
+	case m.ValidEvery < 1:
+		return &config.FieldError{Field: "valid_every", Msg: "want at least one update"}
+	}
+	return oneOf("norm", m.Norm, []string{"token_mean", "seq_mean"})
 }
 
 // SFTConfig are the settings of `hone run sft`.
@@ -61,7 +139,7 @@ type SFTConfig struct {
 }
 
 func defaultSFT() SFT {
-	return SFT{Data: DataConfig{Path: "countdown", Rows: 5000, Form: "short", TrainOn: "answers", TooLong: "error"}, Batch: 64, Norm: string(engine.TokenMean)}
+	return SFT{Data: DataConfig{Path: "countdown", Rows: 5000, Form: "short", TrainOn: "answers", TooLong: "error"}, Batch: 64, Norm: string(engine.TokenMean), ValidEvery: 50}
 }
 
 // Shared implements Config.
