@@ -13,6 +13,7 @@ import (
 	"github.com/hone-lm/hone/engine/local"
 	"github.com/hone-lm/hone/internal/rng"
 	"github.com/hone-lm/hone/model"
+	"github.com/hone-lm/hone/tensor"
 	"github.com/hone-lm/hone/token"
 )
 
@@ -129,7 +130,7 @@ func TestEmbeddedModelCalculates(t *testing.T) {
 	}
 }
 
-// Pretraining learns, does not depend on the number of threads, and stops when asked.
+// Pretraining learns, depends neither on the number of threads nor on the vector width, and stops when asked.
 func TestPretrain(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains for several seconds")
@@ -150,6 +151,13 @@ func TestPretrain(t *testing.T) {
 	two, again := run(2)
 	if !slices.EqualFunc(one, two, slices.Equal) || !slices.Equal(losses, again) {
 		t.Errorf("one thread gives losses %v, two give %v, or other weights", losses, again)
+	}
+	if restore, ok := tensor.ForceKernelLevel("avx2"); ok {
+		narrow, again := run(2)
+		restore()
+		if !slices.EqualFunc(one, narrow, slices.Equal) || !slices.Equal(losses, again) {
+			t.Errorf("AVX2 gives losses %v, not %v, or other weights", again, losses)
+		}
 	}
 	if len(losses) != 3 || !(losses[2] < losses[0]) {
 		t.Errorf("losses %v; want three that fall", losses)
