@@ -29,20 +29,21 @@ const (
 const (
 	Loss         = "loss"
 	Reward       = "reward"
-	Accuracy     = "accuracy"      // share in [0, 1]
-	AccuracyLow  = "accuracy_low"  // ends of its 95 % interval
-	AccuracyHigh = "accuracy_high" //
-	Problems     = "n"             // problems evaluated
-	Gain         = "gain"          // paired difference of accuracy to the stage before
-	GainLow      = "gain_low"      //
-	GainHigh     = "gain_high"     //
-	Entropy      = "entropy"       // nats a token
-	Length       = "length"        // sampled tokens a completion
-	GradNorm     = "grad_norm"     // before clipping
-	Trained      = "trained"       // tokens that this step trained on
-	Sampled      = "sampled"       // tokens that this step sampled
-	Seconds      = "seconds"       // timing.jsonl: wall time of this step
-	TokensPerSec = "tokens_per_s"  // timing.jsonl
+	Accuracy     = "accuracy"       // share in [0, 1]
+	AccuracyLow  = "accuracy_low"   // ends of its 95 % interval
+	AccuracyHigh = "accuracy_high"  //
+	Problems     = "n"              // problems evaluated
+	Gain         = "gain"           // paired difference of accuracy to the stage before
+	GainLow      = "gain_low"       //
+	GainHigh     = "gain_high"      //
+	Entropy      = "entropy"        // nats a token
+	Length       = "length"         // sampled tokens a completion
+	GradNorm     = "grad_norm"      // before clipping
+	Trained      = "trained"        // tokens that this step trained on
+	Sampled      = "sampled"        // tokens that this step sampled
+	Seconds      = "seconds"        // timing.jsonl: wall time of this step
+	TokensPerSec = "tokens_per_s"   // timing.jsonl
+	PeakRSS      = "peak_rss_bytes" // timing.jsonl: largest resident memory of the process so far
 )
 
 // Value is one named number of a row.

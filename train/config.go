@@ -41,6 +41,7 @@ type EvalConfig struct {
 	Every         int    `yaml:"every" help:"steps between evaluations inside a stage; 0 = only at its end"`
 	Texts         int    `yaml:"texts" help:"answers kept as samples"`
 	PassAt        int    `yaml:"pass_at" help:"samples a problem for pass@k at the end of stages; 0 = off"`
+	PassProblems  int    `yaml:"pass_problems" help:"problems of each suite that pass@k looks at; 0 = all"`
 	MaxTokens     int    `yaml:"max_tokens" help:"longest answer"`
 	Contamination string `yaml:"contamination" help:"training rows that repeat evaluation text: drop (and say how many), error or ignore"`
 	Seed          uint64 `yaml:"seed" help:"of the held-out problems; the same for all seeds of a run"`

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hone-lm/hone/engine"
+	"github.com/hone-lm/hone/internal/machine"
 	"github.com/hone-lm/hone/rollout"
 	"github.com/hone-lm/hone/run"
 	"github.com/hone-lm/hone/run/progress"
@@ -128,7 +129,7 @@ func (s *Session) logStep(st *Step, bar *progress.Bar, took time.Duration) error
 	}
 	rate := float64(r.sampled+r.forwarded) / took.Seconds()
 	err := s.Run.Timing(run.Metrics{Stage: st.Node.Name, Step: st.Index + 1, Kind: run.KindTime, Values: []run.Value{
-		{Name: run.Seconds, V: took.Seconds()}, {Name: run.TokensPerSec, V: rate},
+		{Name: run.Seconds, V: took.Seconds()}, {Name: run.TokensPerSec, V: rate}, {Name: run.PeakRSS, V: float64(machine.PeakRSS())},
 	}})
 	fields := []progress.Field{{Name: "loss", Text: fmt.Sprintf("%.3f", r.lastLoss)}}
 	if r.answers > 0 {

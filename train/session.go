@@ -392,6 +392,9 @@ func (s *Session) evaluate(ctx context.Context, stage string, step int, end bool
 func (s *Session) passAt(ctx context.Context, suite *eval.Suite, k int) (stats.Interval, error) {
 	sampled := *suite
 	sampled.Samples = k
+	if n := s.Common.Eval.PassProblems; n > 0 && n < len(sampled.Problems) {
+		sampled.Problems = sampled.Problems[:n]
+	}
 	sampled.Params.Greedy, sampled.Params.Temperature = false, 1
 	r, err := sampled.Run(ctx, s.Env)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -207,9 +208,10 @@ func execute(ctx context.Context, a *app, s *train.Session, asJSON bool) error {
 	return nil
 }
 
-// stageResult is one stage of --json.
+// stageResult is one stage of --json; a run of several suites has one for each.
 type stageResult struct {
 	Name     string  `json:"name"`
+	Suite    string  `json:"suite,omitempty"`
 	Accuracy float64 `json:"accuracy"`
 	Low      float64 `json:"low"`
 	High     float64 `json:"high"`
@@ -222,17 +224,23 @@ func stageResults(r *run.Run) ([]stageResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []stageResult
+	out := []stageResult{}
 	for _, row := range rows {
 		if row.Kind != run.KindEval {
 			continue
 		}
-		get := func(name string) float64 { v, _ := row.Get(name); return v }
-		one := stageResult{row.Stage, get(run.Accuracy), get(run.AccuracyLow), get(run.AccuracyHigh), int(get(run.Problems))}
-		if n := len(out); n > 0 && out[n-1].Name == row.Stage {
-			out[n-1] = one
-		} else {
-			out = append(out, one)
+		for _, v := range row.Values {
+			suite, isAccuracy := strings.CutSuffix(v.Name, run.Accuracy)
+			if !isAccuracy || suite != "" && !strings.HasSuffix(suite, "/") {
+				continue
+			}
+			get := func(name string) float64 { v, _ := row.Get(suite + name); return v }
+			one := stageResult{row.Stage, strings.TrimSuffix(suite, "/"), v.V, get(run.AccuracyLow), get(run.AccuracyHigh), int(get(run.Problems))}
+			if at := slices.IndexFunc(out, func(o stageResult) bool { return o.Name == one.Name && o.Suite == one.Suite }); at >= 0 {
+				out[at] = one
+			} else {
+				out = append(out, one)
+			}
 		}
 	}
 	return out, nil

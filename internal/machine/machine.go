@@ -1,11 +1,12 @@
-package main
+// Package machine tells what this computer is and what the program has used of it.
+package machine
 
 import (
 	"golang.org/x/sys/cpu"
 )
 
-// cpuFeatures lists the instruction sets that kernels use or could use, by their usual names.
-func cpuFeatures() []string {
+// CPUFeatures lists the instruction sets that kernels use or could use, by their usual names.
+func CPUFeatures() []string {
 	var out []string
 	for _, f := range []struct {
 		has  bool

@@ -1,4 +1,4 @@
-package main
+package machine
 
 import (
 	"bufio"
@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// cpuName returns the processor's name, "" where /proc does not tell it.
-func cpuName() string {
+// CPU returns the processor's name, "" where /proc does not tell it.
+func CPU() string {
 	return field("/proc/cpuinfo", "model name")
 }
 
-// systemMemory returns the machine's memory and what is free for programs, in bytes; 0 = unknown.
-func systemMemory() (total, free int64) {
+// Memory returns the machine's memory and what is free for programs, in bytes; 0 = unknown.
+func Memory() (total, free int64) {
 	return kibibytes("MemTotal"), kibibytes("MemAvailable")
 }
 
@@ -38,4 +38,13 @@ func field(path, name string) string {
 		}
 	}
 	return ""
+}
+
+// PeakRSS returns the largest resident memory of this process so far, in bytes; 0 = unknown.
+func PeakRSS() int64 {
+	n, err := strconv.ParseInt(strings.TrimSuffix(field("/proc/self/status", "VmHWM"), " kB"), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n << 10
 }

@@ -1,0 +1,23 @@
+package machine
+
+import (
+	"runtime"
+	"testing"
+)
+
+// TestMemory: what a process holds shows in its peak, and the peak does not fall.
+func TestMemory(t *testing.T) {
+	total, free := Memory()
+	before := PeakRSS()
+	if runtime.GOOS == "linux" && (total < 64<<20 || free <= 0 || free > total || before <= 0) {
+		t.Errorf("memory %d, free %d, peak %d", total, free, before)
+	}
+	block := make([]byte, 64<<20)
+	for i := range block {
+		block[i] = byte(i)
+	}
+	if after := PeakRSS(); before > 0 && after < before+32<<20 {
+		t.Errorf("the peak grew from %d to %d while %d bytes were written", before, after, len(block))
+	}
+	runtime.KeepAlive(block)
+}

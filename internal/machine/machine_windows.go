@@ -1,0 +1,46 @@
+package machine
+
+import (
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/windows"
+)
+
+// CPU returns the processor's name, "" where the system does not tell it.
+func CPU() string { return os.Getenv("PROCESSOR_IDENTIFIER") }
+
+// memoryStatusEx is MEMORYSTATUSEX of sysinfoapi.h.
+type memoryStatusEx struct {
+	Length, Load                                                                       uint32
+	TotalPhys, AvailPhys, TotalPage, AvailPage, TotalVirtual, AvailVirtual, AvailExtra uint64
+}
+
+// Memory returns the machine's memory and what is free for programs, in bytes; 0 = unknown.
+func Memory() (total, free int64) {
+	var s memoryStatusEx
+	s.Length = uint32(unsafe.Sizeof(s))
+	ok, _, _ := windows.NewLazySystemDLL("kernel32.dll").NewProc("GlobalMemoryStatusEx").Call(uintptr(unsafe.Pointer(&s)))
+	if ok == 0 {
+		return 0, 0
+	}
+	return int64(s.TotalPhys), int64(s.AvailPhys)
+}
+
+// processMemoryCounters is PROCESS_MEMORY_COUNTERS of psapi.h.
+type processMemoryCounters struct {
+	Size, PageFaults                                                                           uint32
+	PeakWorkingSet, WorkingSet                                                                 uintptr
+	PeakPagedPool, PagedPool, PeakNonPagedPool, NonPagedPool, PagefileUsage, PeakPagefileUsage uintptr
+}
+
+// PeakRSS returns the largest resident memory of this process so far, in bytes; 0 = unknown.
+func PeakRSS() int64 {
+	var c processMemoryCounters
+	c.Size = uint32(unsafe.Sizeof(c))
+	ok, _, _ := windows.NewLazySystemDLL("kernel32.dll").NewProc("K32GetProcessMemoryInfo").Call(uintptr(windows.CurrentProcess()), uintptr(unsafe.Pointer(&c)), uintptr(c.Size))
+	if ok == 0 {
+		return 0
+	}
+	return int64(c.PeakWorkingSet)
+}
