@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"iter"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/hone-lm/hone/chat"
 	"github.com/hone-lm/hone/data"
@@ -23,6 +25,7 @@ type Build struct {
 	Context int      // longest sequence in tokens
 	Held    []string // texts of the evaluation: training rows that repeat them are left out
 	Dropped int      // how many were
+	heldIDs map[string]bool
 }
 
 // Problems opens a task as a source of one split.
@@ -46,6 +49,9 @@ func (b *Build) Problems(ref string, split task.Split) (task.Task, train.Source,
 		if len(list) == 0 {
 			return nil, nil, fmt.Errorf("task %s has no problems in split %q", ref, split)
 		}
+		if list, err = b.unheld(ref, list); err != nil {
+			return nil, nil, err
+		}
 		return t, &shuffled{list: list, key: engine.NewKey(b.Common.Seed, "problems")}, nil
 	}
 	return nil, nil, fmt.Errorf("task %s neither generates problems nor reads them", ref)
@@ -67,27 +73,101 @@ func (s *shuffled) At(i int) (*task.Problem, error) {
 	return s.list[s.order[i%len(s.list)]], nil
 }
 
-// Suite returns the held-out problems of a task: the test split, the same for every seed.
-func (b *Build) Suite(ref string) (*eval.Suite, error) {
+// Suites returns the held-out problems of tasks separated by commas. A suite has its task's short name, or the whole reference when two
+// share it (two levels of one task). None of them without problems: that is an error before any work.
+func (b *Build) Suites(refs string) ([]*eval.Suite, error) {
+	list := strings.Split(refs, ",")
+	named := map[string]int{}
+	for i, ref := range list {
+		list[i] = strings.TrimSpace(ref)
+		named[suiteName(list[i])]++
+	}
+	var out []*eval.Suite
+	files := 0
+	for _, ref := range list {
+		s, file, err := b.suite(ref)
+		if err != nil {
+			return nil, err
+		}
+		if len(s.Problems) == 0 {
+			return nil, fmt.Errorf("task %s has no problems in its %s split: choose another file, or eval.split=all", ref, task.Test)
+		}
+		if named[s.Name] > 1 {
+			s.Name = ref
+		}
+		if slices.ContainsFunc(out, func(o *eval.Suite) bool { return o.Name == s.Name }) {
+			return nil, fmt.Errorf("task %s is to be evaluated twice: name it once", ref)
+		}
+		if file {
+			files++
+		}
+		out = append(out, s)
+	}
+	if b.Common.Eval.Split == "all" && files == 0 {
+		return nil, fmt.Errorf("split=all: %s makes its problems, so training may meet any that are not in its test split: use split=test, or evaluate a task that reads a file", refs)
+	}
+	return out, nil
+}
+
+func suiteName(ref string) string {
+	name, _, _ := strings.Cut(ref, "?")
+	return strings.TrimSpace(name)
+}
+
+// suite opens the held-out problems of one task, the same for every seed, and tells whether they are read from a file. They are the test
+// split; with split=all they are all problems of a file, while a task that makes its problems keeps to its test split.
+func (b *Build) suite(ref string) (s *eval.Suite, file bool, err error) {
 	r, err := task.ParseRef(ref)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	t, err := task.Open(r)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	e := &b.Common.Eval
-	s := &eval.Suite{Name: r.Name, Grader: rollout.TaskGrader{Task: t}, Seed: e.Seed, Params: engine.Params{Greedy: true, MaxTokens: e.MaxTokens}}
+	s = &eval.Suite{Name: r.Name, Grader: rollout.TaskGrader{Task: t}, Seed: e.Seed, Params: engine.Params{Greedy: true, MaxTokens: e.MaxTokens}}
 	switch t := t.(type) {
 	case task.Generator:
 		s.Problems, err = task.NewStream(t, e.Seed, task.Test, r.Level).Distinct(e.Problems)
 	case task.Source:
-		if s.Problems, err = t.Problems(task.Test); len(s.Problems) > e.Problems {
+		split := task.Test
+		if e.Split == "all" {
+			split = task.All
+		}
+		if s.Problems, err = t.Problems(split); len(s.Problems) > e.Problems {
 			s.Problems = s.Problems[:e.Problems]
 		}
+		return s, true, err
+	default:
+		err = fmt.Errorf("task %s neither generates problems nor reads them", ref)
 	}
-	return s, err
+	return s, false, err
+}
+
+// hold notes the problems of suites, so that nothing trains on them.
+func (b *Build) hold(suites []*eval.Suite) {
+	b.heldIDs = map[string]bool{}
+	for _, s := range suites {
+		for _, p := range s.Problems {
+			b.Held = append(b.Held, p.Question)
+			b.heldIDs[p.ID] = true
+		}
+	}
+}
+
+// unheld leaves out the problems that are evaluated, as eval.contamination says. Splits are disjoint: only split=all gives it work.
+func (b *Build) unheld(ref string, list []*task.Problem) ([]*task.Problem, error) {
+	kept := slices.DeleteFunc(slices.Clone(list), func(p *task.Problem) bool { return b.heldIDs[p.ID] })
+	dropped := len(list) - len(kept)
+	switch {
+	case dropped == 0 || b.Common.Eval.Contamination == "ignore":
+		return list, nil
+	case b.Common.Eval.Contamination == "error" || len(kept) == 0:
+		return nil, fmt.Errorf("task %s: %d of its %d training problems are evaluated (eval.split=all): use eval.split=test, or evaluate another file", ref, dropped, len(list))
+	}
+	b.Dropped += dropped
+	return kept, nil
 }
 
 // Demos turns problems of a task's training split into demonstrations: the expert's trace in a form.

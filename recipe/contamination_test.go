@@ -25,12 +25,12 @@ func TestContaminatedRows(t *testing.T) {
 		if err != nil {
 			return nil, err
 		}
-		suite, err := (&Build{Common: cfg.Shared()}).Suite("chain_sum?levels=6&digits=2&wording=natural")
+		suites, err := (&Build{Common: cfg.Shared()}).Suites("chain_sum?levels=6&digits=2&wording=natural")
 		if err != nil {
 			return nil, err
 		}
 		var q []string
-		for _, p := range suite.Problems[:3] {
+		for _, p := range suites[0].Problems[:3] {
 			q = append(q, p.Question)
 		}
 		return q, nil

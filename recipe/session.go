@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/hone-lm/hone/engine/local"
-	"github.com/hone-lm/hone/eval"
 	"github.com/hone-lm/hone/internal/config"
 	"github.com/hone-lm/hone/model"
 	"github.com/hone-lm/hone/nano"
@@ -162,14 +161,10 @@ func Start(ctx context.Context, cfg Config, r *run.Run, screen io.Writer) (*trai
 		name = cfg.EvalTask()
 	}
 	if name != "" && c.Eval.Problems > 0 {
-		suite, err := b.Suite(name)
-		if err != nil {
-			return nil, err
+		if s.Suites, err = b.Suites(name); err != nil {
+			return nil, fmt.Errorf("eval.task: %w", err)
 		}
-		s.Suites = []*eval.Suite{suite}
-		for _, p := range suite.Problems {
-			b.Held = append(b.Held, p.Question)
-		}
+		b.hold(s.Suites)
 	}
 	if s.Plan, err = cfg.Plan(b); err != nil {
 		return nil, err

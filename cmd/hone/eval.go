@@ -27,7 +27,7 @@ task, system turn and suffix along.
 
   hone eval model=runs/grpo-7f3a
   hone eval model=SmolLM2-135M-Instruct.Q4_1.gguf task=gsm8k?path=test.jsonl problems=200 max_tokens=256
-  hone eval model=runs/grpo-7f3a@100 task=countdown?level=4,svamp samples=8 --json
+  hone eval model=runs/grpo-7f3a@100 task=countdown?level=4,svamp?path=SVAMP.json split=all samples=8 --json
 
 Settings and their defaults:
 
@@ -43,6 +43,7 @@ type evalSettings struct {
 	Model     string `yaml:"model" help:"nano, a Hugging Face folder, a .gguf file, or runs/ID[@step]"`
 	Adapter   string `yaml:"adapter" help:"PEFT adapter folder"`
 	Task      string `yaml:"task" help:"tasks, separated by commas; empty = the run's"`
+	Split     string `yaml:"split" help:"test, or all: every problem of a task that reads a file which training never reads"`
 	Problems  int    `yaml:"problems" help:"held-out problems of each task"`
 	MaxTokens int    `yaml:"max_tokens" help:"longest answer"`
 	Samples   int    `yaml:"samples" help:"answers at temperature 1 to each problem, for pass@k; 0 = off"`
@@ -55,7 +56,7 @@ type evalSettings struct {
 
 func defaultEval() *evalSettings {
 	c := train.DefaultCommon()
-	return &evalSettings{Model: c.Model, Problems: c.Eval.Problems, MaxTokens: c.Eval.MaxTokens, Seed: c.Eval.Seed, Slots: c.Slots}
+	return &evalSettings{Model: c.Model, Split: c.Eval.Split, Problems: c.Eval.Problems, MaxTokens: c.Eval.MaxTokens, Seed: c.Eval.Seed, Slots: c.Slots}
 }
 
 // Validate implements config's range check.
@@ -72,14 +73,14 @@ func (s *evalSettings) Validate() error {
 	case s.Context < 0:
 		return config.Errorf("context", "must be 0 (the model's) or a number of tokens, got %d", s.Context)
 	}
-	return nil
+	return config.OneOf("split", s.Split, "test", "all")
 }
 
 // common returns the settings in the form that models are loaded by.
 func (s *evalSettings) common() *train.Common {
 	c := train.DefaultCommon()
 	c.Model, c.Adapter, c.System, c.Suffix, c.Context, c.Slots = s.Model, s.Adapter, s.System, s.Suffix, s.Context, s.Slots
-	c.Eval.Problems, c.Eval.MaxTokens, c.Eval.Seed = s.Problems, s.MaxTokens, s.Seed
+	c.Eval.Split, c.Eval.Problems, c.Eval.MaxTokens, c.Eval.Seed = s.Split, s.Problems, s.MaxTokens, s.Seed
 	return &c
 }
 
@@ -126,17 +127,9 @@ func (c *evalCmd) Run(a *app) error {
 	defer e.Close()
 	b := &recipe.Build{Format: loaded.Format, Common: common, Context: e.Info().Context}
 	out := evaluated{Run: s.Model, Suites: []evaluatedSuite{}}
-	var suites []*eval.Suite
-	refs := strings.Split(s.Task, ",")
-	for _, ref := range refs { // all of them before any work
-		suite, err := b.Suite(strings.TrimSpace(ref))
-		if err != nil {
-			return badCall{err}
-		}
-		if len(refs) > 1 {
-			suite.Name = strings.TrimSpace(ref) // two levels of one task are two suites
-		}
-		suites = append(suites, suite)
+	suites, err := b.Suites(s.Task) // all of them before any work
+	if err != nil {
+		return badCall{fmt.Errorf("task: %w", err)}
 	}
 	for _, suite := range suites {
 		fmt.Fprintf(a.errOut, "%s on %s: %d problems\n", s.Model, suite.Name, len(suite.Problems))
@@ -202,7 +195,7 @@ func loadEval(settings []string) (*evalSettings, error) {
 		model := s.Model
 		s = defaultEval()
 		s.Model, s.System, s.Suffix, s.Context, s.Slots = model, c.System, c.Suffix, c.Context, c.Slots
-		s.Problems, s.MaxTokens, s.Seed = c.Eval.Problems, c.Eval.MaxTokens, c.Eval.Seed
+		s.Split, s.Problems, s.MaxTokens, s.Seed = c.Eval.Split, c.Eval.Problems, c.Eval.MaxTokens, c.Eval.Seed
 		if s.Task = c.Eval.Task; s.Task == "" {
 			s.Task = stored.EvalTask()
 		}
