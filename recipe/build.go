@@ -172,12 +172,30 @@ func (b *Build) unheld(ref string, list []*task.Problem) ([]*task.Problem, error
 
 // Demos turns problems of a task's training split into demonstrations: the expert's trace in a form.
 func (b *Build) Demos(ref string, form task.Form, n int) ([]*engine.Sequence, error) {
+	example, err := b.examples(ref, form)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]*engine.Sequence, n)
+	for i := range out {
+		if out[i], err = example(i); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// examples returns a function that gives demonstration i of a task's training split.
+func (b *Build) examples(ref string, form task.Form) (func(i int) (*engine.Sequence, error), error) {
 	t, source, err := b.Problems(ref, task.Train)
 	if err != nil {
 		return nil, err
 	}
-	out := make([]*engine.Sequence, 0, n)
-	for i := range n {
+	wording := task.Compact
+	if r, _ := task.ParseRef(ref); r.Options["wording"] == string(task.Natural) {
+		wording = task.Natural
+	}
+	return func(i int) (*engine.Sequence, error) {
 		p, err := source.At(i)
 		if err != nil {
 			return nil, err
@@ -186,21 +204,12 @@ func (b *Build) Demos(ref string, form task.Form, n int) ([]*engine.Sequence, er
 		if err != nil {
 			return nil, err
 		}
-		wording := task.Compact
-		if r, _ := task.ParseRef(ref); r.Options["wording"] == string(task.Natural) {
-			wording = task.Natural
-		}
 		parts, err := trace.Render(form, wording)
 		if err != nil {
 			return nil, err
 		}
-		s, err := b.Format.Demo(p, task.Join(parts, wording))
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, s)
-	}
-	return out, nil
+		return b.Format.Demo(p, task.Join(parts, wording))
+	}, nil
 }
 
 // Rows reads and encodes a data file; a task's name in place of a file gives its demonstrations.

@@ -35,9 +35,11 @@ type Loaded struct {
 	Model  *model.Model
 	Format *rollout.Format
 	State  string // engine state to take weights from, "" = none
+
+	Identity string // for the cache of stages; "" without one
 }
 
-// LoadModel opens what the settings name: nano, a Hugging Face folder, a .gguf file, or a run's checkpoint (runs/ID or runs/ID@step).
+// LoadModel opens what the settings name: nano, new (random weights), a Hugging Face folder, a .gguf file, or a run's checkpoint (runs/ID or runs/ID@step).
 func LoadModel(c *train.Common) (*Loaded, error) {
 	source, state := c.Model, ""
 	if base, at, ok := runRef(c.Model); ok {
@@ -67,6 +69,8 @@ func LoadModel(c *train.Common) (*Loaded, error) {
 	var err error
 	if source == "nano" {
 		l.Model, err = nano.Model()
+	} else if isFresh(source) {
+		l.Model, err = fresh(source, c.Seed)
 	} else if l.Model, err = model.Load(source); err == nil {
 		tok, err = token.Load(source)
 	}
@@ -85,6 +89,11 @@ func LoadModel(c *train.Common) (*Loaded, error) {
 		return nil, err
 	}
 	l.Format.System, l.Format.Suffix = c.System, c.Suffix
+	if c.Cache != "" {
+		if l.Identity, err = l.identity(source); err != nil {
+			return nil, err
+		}
+	}
 	return l, nil
 }
 
@@ -155,6 +164,7 @@ func Start(ctx context.Context, cfg Config, r *run.Run, screen io.Writer) (*trai
 	}
 	b := &Build{Format: l.Format, Common: c, Context: e.Info().Context}
 	s := &train.Session{Common: *c, Engine: e, Run: r, Display: progress.New(screen)}
+	s.Start = l.Identity
 	s.Env = rollout.Env{Engine: e, Format: l.Format}
 	name := c.Eval.Task
 	if name == "" {

@@ -28,6 +28,7 @@ type SFT struct {
 	Patience   int     `yaml:"patience" help:"validation losses without a new best before the stage stops; 0 = never"`
 
 	train.Defaults `yaml:"-"`
+	built          string // build node of the same plan whose rows are learned; "" = Data
 	rows, held     []*engine.Sequence
 	state          sftState
 }
@@ -40,6 +41,18 @@ type sftState struct {
 
 // State is what early stopping remembers.
 func (m *SFT) State() any { return &m.state }
+
+// Prepare reads what a build node kept.
+func (m *SFT) Prepare(ctx context.Context, s *train.Step) error {
+	if m.built == "" {
+		return nil
+	}
+	rows, err := s.Rows(m.built)
+	if err != nil {
+		return err
+	}
+	return m.hold(rows, s.Seed)
+}
 
 // Collect takes the next rows of the epoch's order.
 func (m *SFT) Collect(ctx context.Context, s *train.Step) ([]*rollout.Group, error) {
@@ -88,7 +101,7 @@ func (m *SFT) Observe(ctx context.Context, s *train.Step, u engine.Update) (trai
 }
 
 // hold keeps a share of the rows out, by the hash of what they ask.
-func (m *SFT) hold(rows []*engine.Sequence, seed uint64) {
+func (m *SFT) hold(rows []*engine.Sequence, seed uint64) error {
 	m.rows, m.held = nil, nil
 	for _, r := range rows {
 		key := engine.NewKey(seed, "valid")
@@ -103,16 +116,22 @@ func (m *SFT) hold(rows []*engine.Sequence, seed uint64) {
 			m.rows = append(m.rows, r)
 		}
 	}
+	if len(m.rows) == 0 || m.Valid > 0 && len(m.held) == 0 {
+		return fmt.Errorf("of %d rows %d are left to train on and %d to validate: change valid or use more rows", len(rows), len(m.rows), len(m.held))
+	}
+	return nil
 }
 
 // node makes the stage.
 func (m *SFT) node(b *Build, name string, steps int, o train.Optim) (train.Node, error) {
-	rows, err := b.Rows(m.Data)
-	if err != nil {
-		return train.Node{}, err
-	}
-	if m.hold(rows, b.Common.Seed); len(m.rows) == 0 || m.Valid > 0 && len(m.held) == 0 {
-		return train.Node{}, fmt.Errorf("%s: of %d rows %d are left to train on and %d to validate: change valid or use more rows", m.Data.Path, len(rows), len(m.rows), len(m.held))
+	if m.built == "" {
+		rows, err := b.Rows(m.Data)
+		if err != nil {
+			return train.Node{}, err
+		}
+		if err := m.hold(rows, b.Common.Seed); err != nil {
+			return train.Node{}, fmt.Errorf("%s: %w", m.Data.Path, err)
+		}
 	}
 	return train.Node{Name: name, Kind: train.Train, Method: m, Steps: steps, Optim: o}, nil
 }

@@ -5,6 +5,7 @@ package rollout
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/hone-lm/hone/engine"
 	"github.com/hone-lm/hone/objective"
@@ -145,6 +146,21 @@ func rows(groups []*Group, kind engine.Kind, take func(*Episode, *engine.Sequenc
 	}
 	return out
 }
+
+// AsDemo returns a copy of a sampled sequence whose sampled and forced tokens are demonstrations: what a build node keeps for SFT. A sample
+// that did not end by itself would teach never to end, so the caller leaves those out (see Ended).
+func AsDemo(s *engine.Sequence) *engine.Sequence {
+	d := &engine.Sequence{ID: s.ID, Tokens: slices.Clone(s.Tokens), Kind: slices.Clone(s.Kind), Spans: slices.Clone(s.Spans), Stop: s.Stop}
+	for t, k := range d.Kind {
+		if k == engine.KindSampled || k == engine.KindForced {
+			d.Kind[t] = engine.KindDemo
+		}
+	}
+	return d
+}
+
+// Ended reports whether a sample stopped by itself.
+func Ended(s *engine.Sequence) bool { return s.Stop == engine.StopEOS || s.Stop == engine.StopText }
 
 // Score fills a channel of every row's sequence with log-probs under a frozen model ("logp_ref"), keeping what is already there.
 func Score(ctx context.Context, f engine.Frozen, rows []engine.Row, channel string) error {

@@ -10,7 +10,7 @@ import (
 
 // Common are the settings that every recipe shares.
 type Common struct {
-	Model       string           `yaml:"model" help:"nano, a Hugging Face folder, a .gguf file, or runs/ID[@step]"`
+	Model       string           `yaml:"model" help:"nano, new (random weights; new?layers=3&hidden=96), a Hugging Face folder, a .gguf file, or runs/ID[@step]"`
 	Adapter     string           `yaml:"adapter" help:"PEFT adapter folder to start from"`
 	Seed        uint64           `yaml:"seed" help:"every random number is a function of it"`
 	Context     int              `yaml:"context" help:"longest sequence in tokens; 0 = the model's"`
@@ -24,6 +24,7 @@ type Common struct {
 	Checkpoint  CheckpointConfig `yaml:"checkpoint"`
 	Name        string           `yaml:"name" help:"the run folder's name; empty = the recipe's"`
 	Runs        string           `yaml:"runs" help:"folder that holds run folders"`
+	Cache       string           `yaml:"cache" help:"folder of finished stages, shared by runs that have them in common; empty = none"`
 }
 
 // LoRA are the settings of a new adapter; rank 0 trains all weights.

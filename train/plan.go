@@ -75,6 +75,7 @@ type Node struct {
 	Source      Source        // problems, for methods that draw them
 	Grader      task.Task     // checks answers of sampled episodes
 	Params      engine.Params // sampling
+	Keep        Keep          // build nodes: what becomes rows
 }
 
 // Plan is a list of nodes in an order in which each node's From comes before it.
@@ -95,15 +96,21 @@ func (p Plan) Check(info engine.Info) error {
 		switch n.Kind {
 		case Eval:
 			continue
+		case Build:
+			if n.Keep == nil {
+				return fmt.Errorf("plan: node %s builds rows but has no Keep to say which", n.Name)
+			}
 		case Train, Pretrain:
 		default:
-			return fmt.Errorf("plan: node %s is of kind %q, which is not built yet: use train or eval nodes", n.Name, n.Kind)
+			return fmt.Errorf("plan: node %s is of kind %q, which is not built yet: use train, pretrain, build or eval nodes", n.Name, n.Kind)
 		}
 		if n.Steps < 1 || n.Method == nil {
 			return fmt.Errorf("plan: node %s has %d steps: want at least one, and a method", n.Name, n.Steps)
 		}
-		if err := n.schedule().Check(); err != nil {
-			return fmt.Errorf("plan: node %s: %w", n.Name, err)
+		if n.Kind != Build {
+			if err := n.schedule().Check(); err != nil {
+				return fmt.Errorf("plan: node %s: %w", n.Name, err)
+			}
 		}
 		if err := info.Check("node "+n.Name, n.Method.Need().Caps); err != nil {
 			return err

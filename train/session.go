@@ -27,6 +27,7 @@ type Session struct {
 	Plan    Plan
 	Suites  []*eval.Suite
 	Display *progress.Display
+	Start   string // what the run's model is, for the cache: its settings and, where it is a file or a run, its contents
 
 	stop  atomic.Bool
 	left  int // steps until an interruption that was asked for; 0 = none
@@ -75,35 +76,78 @@ func (s *Session) Exec(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for ; s.at.Node < len(s.Plan.Nodes); s.at = (position{Node: s.at.Node + 1}) {
-		n := &s.Plan.Nodes[s.at.Node]
-		if s.at.Index == 0 {
-			if err := s.begin(ctx, n); err != nil {
-				return err
-			}
-		}
-		if n.Kind == Eval {
-			if err := s.evaluate(ctx, n.Name, 0, true); err != nil {
-				return err
-			}
-			continue
-		}
-		st := &Step{Env: &s.Env, Node: n, Seed: s.Common.Seed, Index: s.at.Index, Update: s.at.Update, cursor: s.at.Cursor, s: s}
-		if err := s.prepare(ctx, st, method); err != nil {
-			return err
-		}
-		method = nil
-		if err := Run(ctx, st, n.Method); err != nil {
-			return err
-		}
-		if err := s.evaluate(ctx, n.Name, n.Steps, true); err != nil {
-			return err
-		}
-		if err := s.endOfNode(ctx, st); err != nil {
+	var keys []string
+	if s.Common.Cache != "" {
+		if keys, err = s.nodeKeys(); err != nil {
 			return err
 		}
 	}
+	for ; s.at.Node < len(s.Plan.Nodes); s.at = (position{Node: s.at.Node + 1}) {
+		n := &s.Plan.Nodes[s.at.Node]
+		if keys == nil {
+			err = s.node(ctx, n, method)
+		} else {
+			err = s.cachedNode(ctx, n, keys[s.at.Node], method)
+		}
+		if err != nil {
+			return err
+		}
+		method = nil
+	}
 	return nil
+}
+
+// cachedNode takes a node over from the cache, or computes and keeps it. A node that a resume finds half done is computed, not kept: the rows
+// of its beginning are not known to be its own.
+func (s *Session) cachedNode(ctx context.Context, n *Node, key string, method json.RawMessage) error {
+	if s.at.Index > 0 {
+		return s.node(ctx, n, method)
+	}
+	if s.at.Node == 0 && s.branches() {
+		if err := s.keepBase(ctx); err != nil {
+			return err
+		}
+	}
+	if done, err := s.fromCache(ctx, n, key); done || err != nil {
+		return err
+	}
+	if err := s.Run.Sync(); err != nil {
+		return err
+	}
+	sizes := s.Run.Sizes()
+	if err := s.node(ctx, n, method); err != nil {
+		return err
+	}
+	return s.toCache(n, key, sizes)
+}
+
+// node runs one node of the plan, or the rest of it; method is the state that a resume brought.
+func (s *Session) node(ctx context.Context, n *Node, method json.RawMessage) error {
+	if s.at.Index == 0 {
+		if err := s.begin(ctx, n); err != nil {
+			return err
+		}
+	}
+	if n.Kind == Eval {
+		return s.evaluate(ctx, n.Name, 0, true)
+	}
+	st := &Step{Env: &s.Env, Node: n, Seed: s.Common.Seed, Index: s.at.Index, Update: s.at.Update, cursor: s.at.Cursor, s: s}
+	if err := s.prepare(ctx, st, method); err != nil {
+		return err
+	}
+	if n.Kind == Build {
+		if err := build(ctx, st, n.Method); err != nil {
+			return err
+		}
+		return s.endState(ctx)
+	}
+	if err := Run(ctx, st, n.Method); err != nil {
+		return err
+	}
+	if err := s.evaluate(ctx, n.Name, n.Steps, true); err != nil {
+		return err
+	}
+	return s.endOfNode(ctx, st)
 }
 
 // begin puts the engine at the checkpoint that a node starts from.
@@ -121,11 +165,15 @@ func (s *Session) begin(ctx context.Context, n *Node) error {
 		if !s.branches() {
 			return nil
 		}
-		return s.Run.WriteAtomic("base.state", func(w io.Writer) error { return s.Engine.Save(ctx, w) })
+		return s.keepBase(ctx)
 	default:
-		file = s.nodeState(s.Plan.Nodes[s.at.Node-1].Name)
-		if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
-			return nil // an evaluation before it: nothing has changed
+		for i := s.at.Node - 1; i >= 0 && file == ""; i-- {
+			if k := s.Plan.Nodes[i].Kind; k != Eval && k != Build {
+				file = s.nodeState(s.Plan.Nodes[i].Name)
+			}
+		}
+		if file == "" {
+			return nil // only evaluations and builds before it: nothing has changed
 		}
 	}
 	f, err := os.Open(file)
@@ -134,6 +182,11 @@ func (s *Session) begin(ctx context.Context, n *Node) error {
 	}
 	defer f.Close()
 	return s.Engine.LoadWeights(ctx, f)
+}
+
+// keepBase writes the model that the run began with, for nodes that go back to it.
+func (s *Session) keepBase(ctx context.Context) error {
+	return s.Run.WriteAtomic("base.state", func(w io.Writer) error { return s.Engine.Save(ctx, w) })
 }
 
 // branches reports whether a later node goes back to the base.
@@ -206,8 +259,13 @@ func (s *Session) endOfNode(ctx context.Context, st *Step) error {
 	if err != nil {
 		return err
 	}
+	return s.endState(ctx)
+}
+
+// endState writes the state with which the next node begins.
+func (s *Session) endState(ctx context.Context) error {
 	s.at = position{Node: s.at.Node + 1}
-	err = s.writeState(ctx)
+	err := s.writeState(ctx)
 	s.at.Node--
 	return err
 }

@@ -181,7 +181,7 @@ func execute(ctx context.Context, a *app, s *train.Session, asJSON bool) error {
 	if err != nil {
 		return errors.Join(err, s.Run.Log("failed: %v", err), s.Run.Event(run.Failed), s.Run.Sync())
 	}
-	hash, err := s.Run.Hash("metrics.jsonl", "rollouts/*.jsonl", "checkpoints/*/engine.state")
+	hash, err := s.Run.Hash("metrics.jsonl", "rollouts/*.jsonl", "rows/*.jsonl", "checkpoints/*/engine.state")
 	if err != nil {
 		return err
 	}
