@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,15 +20,18 @@ import (
 // lastBatch starts a recipe on the nano model and returns the streams of its last training node's first step.
 func lastBatch(t *testing.T, name string, more ...string) (*train.Session, []engine.Stream) {
 	t.Helper()
-	_, cfg, err := Parse(name, "", nil, append(quick(name), more...))
-	if err != nil {
-		t.Fatal(err)
+	s := launch(t, name, t.TempDir(), more...)
+	t.Cleanup(func() { s.Run.Close() })
+	last := len(s.Plan.Nodes) - 1
+	if slices.ContainsFunc(s.Plan.Nodes, func(n train.Node) bool { return n.Kind == train.Build }) { // its rows are needed
+		whole := s.Plan
+		s.Plan.Nodes = whole.Nodes[:last]
+		if err := s.Exec(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		s.Plan = whole
 	}
-	s, err := Start(context.Background(), cfg, nil, io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	streams, err := s.FirstBatch(context.Background(), &s.Plan.Nodes[len(s.Plan.Nodes)-1])
+	streams, err := s.FirstBatch(context.Background(), &s.Plan.Nodes[last])
 	if err != nil {
 		t.Fatal(err)
 	}

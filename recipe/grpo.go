@@ -168,7 +168,7 @@ func (c *GRPOConfig) Plan(b *Build) (train.Plan, error) {
 
 func init() {
 	Register(Paper{Name: "grpo", Title: "DeepSeekMath: Pushing the Limits of Mathematical Reasoning in Open Language Models", ArXiv: "2402.03300", Org: "DeepSeek-AI", Date: "2024-02-05",
-		About: "reinforcement learning from answers compared within a group", OnPolicy: true, Config: func() Config {
+		About: "reinforcement learning from answers compared within a group", OnPolicy: true, Quick: []string{"steps=6", "problems=3", "group_size=4", "max_tokens=8", "overlong=7", "temperature=1.5"}, Irreducible: "it is the plain recipe", Config: func() Config {
 			return &GRPOConfig{Common: train.DefaultCommon(), Steps: 120, Passes: 1, Minibatches: 1, Optim: train.DefaultOptim(1e-4), GRPO: defaultGRPO()}
 		}})
 }

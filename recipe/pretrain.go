@@ -140,7 +140,7 @@ func (c *PretrainConfig) Plan(b *Build) (train.Plan, error) {
 }
 
 func init() {
-	Register(Paper{Name: "pretrain", Title: "Pretraining on a generated corpus", About: "a small model of one's own from random weights", Config: func() Config {
+	Register(Paper{Name: "pretrain", Title: "Pretraining on a generated corpus", About: "a small model of one's own from random weights", Quick: []string{"model=new?hidden=64&layers=2&heads=2&inner=96&context=128", "steps=6", "warmup=2", "batch=3", "row_tokens=64", "corpus=nano,countdown"}, Irreducible: "it has no reduced form", Config: func() Config {
 		c := &PretrainConfig{Common: train.DefaultCommon(), Steps: 2500, Optim: pretrainOptim(2e-3), Pretrain: defaultPretrain()}
 		c.Model = "new"
 		return c

@@ -15,9 +15,18 @@ type Paper struct {
 	Name, Title, ArXiv, Org, Date string
 	About                         string // one line for lists
 	Config                        func() Config
-	Arms                          map[string]func(Config) (train.Plan, error) // variants by name, for claims
-	Claims                        []Claim
-	OnPolicy                      bool // samples from the policy
+	OnPolicy                      bool        // samples from the policy
+	Quick                         []string    // settings under which it runs in a second: what every generic test uses
+	Reduces                       []Reduction // settings that turn it into a plain recipe, bit for bit
+	Irreducible                   string      // why there are none
+	Claim                         *Claim      // nil for methods without one
+}
+
+// Reduction names settings under which a recipe takes the very steps of a plainer one.
+type Reduction struct {
+	With   []string // on top of Quick
+	To     string   // the plain recipe
+	ToWith []string
 }
 
 // Config is a pointer to a recipe's settings.
@@ -29,9 +38,6 @@ type Config interface {
 	// EvalTask names the task that is evaluated when the settings name none; "" = no evaluation.
 	EvalTask() string
 }
-
-// Claim is what a paper says, as data: arm A beats arm B on a metric under an equal budget.
-type Claim struct{ A, B, Metric, Budget, Rule string }
 
 var registry = map[string]Paper{}
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -18,19 +19,15 @@ import (
 	"github.com/hone-lm/hone/train"
 )
 
-// quick are settings under which a recipe runs in a second. The overlong penalty gives short answers other rewards than long ones: without
-// it the model, which solves nothing yet, would learn nothing, and a run that lost its weights or its optimiser would look the same.
+// quick are settings under which a recipe runs in a second. The overlong penalty of those that sample gives short answers other rewards than
+// long ones: without it the model, which solves nothing yet, would learn nothing, and a run that lost its weights or its optimiser would look
+// the same.
 func quick(name string) []string {
-	s := []string{"eval.problems=6", "eval.max_tokens=8", "checkpoint.every=2"}
-	switch name {
-	case "sft":
-		s = append(s, "steps=6", "rows=40", "batch=4")
-	case "grpo":
-		s = append(s, "steps=6", "problems=3", "group_size=4", "max_tokens=8", "overlong=7", "temperature=1.5")
-	case "warmup-grpo":
-		s = append(s, "sft.steps=4", "sft.rows=40", "sft.batch=4", "grpo.steps=4", "grpo.problems=3", "grpo.group_size=4", "grpo.max_tokens=8", "grpo.overlong=7", "grpo.temperature=1.5")
+	p, err := Get(name)
+	if err != nil || len(p.Quick) == 0 {
+		panic(fmt.Sprintf("recipe %s has no quick settings: %v", name, err))
 	}
-	return s
+	return append([]string{"eval.problems=6", "eval.max_tokens=8", "checkpoint.every=2"}, p.Quick...)
 }
 
 // launch opens a run in root, or the one that is there, with the quick settings.

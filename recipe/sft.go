@@ -174,7 +174,7 @@ func (c *SFTConfig) Plan(b *Build) (train.Plan, error) {
 }
 
 func init() {
-	Register(Paper{Name: "sft", Title: "Supervised fine-tuning", About: "learn to write demonstrated answers", Config: func() Config {
+	Register(Paper{Name: "sft", Title: "Supervised fine-tuning", About: "learn to write demonstrated answers", Quick: []string{"steps=6", "rows=40", "batch=4"}, Irreducible: "it is the plain recipe", Config: func() Config {
 		c := &SFTConfig{Common: train.DefaultCommon(), Steps: 600, Optim: train.DefaultOptim(1e-3), SFT: defaultSFT()}
 		return c
 	}})

@@ -42,7 +42,7 @@ func (c *WarmupGRPO) Plan(b *Build) (train.Plan, error) {
 }
 
 func init() {
-	Register(Paper{Name: "warmup-grpo", Title: "Supervised warm-up, then GRPO", About: "the main job: SFT on a few thousand demonstrations, then GRPO", OnPolicy: true, Config: func() Config {
+	Register(Paper{Name: "warmup-grpo", Title: "Supervised warm-up, then GRPO", About: "the main job: SFT on a few thousand demonstrations, then GRPO", OnPolicy: true, Quick: []string{"sft.steps=4", "sft.rows=40", "sft.batch=4", "grpo.steps=4", "grpo.problems=3", "grpo.group_size=4", "grpo.max_tokens=8", "grpo.overlong=7", "grpo.temperature=1.5"}, Irreducible: "it is sft and grpo one after the other", Config: func() Config {
 		c := &WarmupGRPO{Common: train.DefaultCommon(),
 			SFT:  SFTStage{Steps: 300, Optim: train.DefaultOptim(1e-3), SFT: defaultSFT()},
 			GRPO: GRPOStage{Steps: 240, Passes: 1, Minibatches: 1, Optim: train.DefaultOptim(1e-4), GRPO: defaultGRPO()}}

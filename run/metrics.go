@@ -43,6 +43,8 @@ const (
 	Sampled      = "sampled"        // tokens that this step sampled
 	Seconds      = "seconds"        // timing.jsonl: wall time of this step
 	TokensPerSec = "tokens_per_s"   // timing.jsonl
+	FLOPs        = "flops"          // timing.jsonl: 6 x parameters x tokens forwarded in training (4 x for an adapter) + 2 x parameters x tokens sampled
+	Updates      = "updates"        // timing.jsonl: optimiser updates of this step
 	PeakRSS      = "peak_rss_bytes" // timing.jsonl: largest resident memory of the process so far
 )
 

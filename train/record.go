@@ -122,6 +122,16 @@ func (r *recorder) summary() string {
 	return fmt.Sprintf("loss %.3f", r.lastLoss)
 }
 
+// flops is the step's work by the usual count of 2 operations a parameter and token forward and 4 backward; under an adapter the base needs
+// no gradient of its weights.
+func (r *recorder) flops(i engine.Info) float64 {
+	train := 6.0
+	if i.Trainable < i.Params {
+		train = 4
+	}
+	return float64(i.Params) * (train*float64(r.forwarded) + 2*float64(r.sampled))
+}
+
 func (s *Session) logStep(st *Step, bar *progress.Bar, took time.Duration) error {
 	r := &st.log
 	if err := s.Run.Metrics(run.Metrics{Stage: st.Node.Name, Step: st.Index + 1, Kind: run.KindTrain, Values: r.values()}); err != nil {
@@ -129,7 +139,7 @@ func (s *Session) logStep(st *Step, bar *progress.Bar, took time.Duration) error
 	}
 	rate := float64(r.sampled+r.forwarded) / took.Seconds()
 	err := s.Run.Timing(run.Metrics{Stage: st.Node.Name, Step: st.Index + 1, Kind: run.KindTime, Values: []run.Value{
-		{Name: run.Seconds, V: took.Seconds()}, {Name: run.TokensPerSec, V: rate}, {Name: run.PeakRSS, V: float64(machine.PeakRSS())},
+		{Name: run.Seconds, V: took.Seconds()}, {Name: run.TokensPerSec, V: rate}, {Name: run.Updates, V: float64(r.updates)}, {Name: run.FLOPs, V: r.flops(s.info)}, {Name: run.PeakRSS, V: float64(machine.PeakRSS())},
 	}})
 	fields := []progress.Field{{Name: "loss", Text: fmt.Sprintf("%.3f", r.lastLoss)}}
 	if r.answers > 0 {

@@ -29,6 +29,7 @@ type Session struct {
 	Display *progress.Display
 	Start   string // what the run's model is, for the cache: its settings and, where it is a file or a run, its contents
 
+	info  engine.Info
 	stop  atomic.Bool
 	left  int // steps until an interruption that was asked for; 0 = none
 	at    position
@@ -68,7 +69,8 @@ func (s *Session) stopping() bool {
 
 // Exec runs the plan from where the state file says, or from the beginning.
 func (s *Session) Exec(ctx context.Context) error {
-	if err := s.Plan.Check(s.Engine.Info()); err != nil {
+	s.info = s.Engine.Info()
+	if err := s.Plan.Check(s.info); err != nil {
 		return err
 	}
 	s.since = map[string][]bool{}

@@ -25,7 +25,10 @@ type cli struct {
 	Models     modelsCmd     `cmd:"" help:"Look into, convert and merge checkpoints."`
 	Data       dataCmd       `cmd:"" help:"Look at training rows as tokens with weights, and check them."`
 	Runs       runsCmd       `cmd:"" help:"List, show, compare and export runs."`
-	Recipes    recipesCmd    `cmd:"" help:"List recipes, show their settings."`
+	Recipes    recipesCmd    `cmd:"" help:"List recipes, show their pages and settings."`
+	Sweep      sweepCmd      `cmd:"" help:"Run a recipe over a grid of settings and seeds: one table, resumable."`
+	Claim      claimCmd      `cmd:"" help:"Put what a paper says to the test: arms, seeds, one budget, a verdict."`
+	New        newCmd        `cmd:"" help:"Write the skeleton of a new recipe: file, test, page."`
 	Bench      benchCmd      `cmd:"" help:"Measure this machine and how much of it hone uses."`
 	Doctor     doctorCmd     `cmd:"" help:"Show what this machine offers and what is in the way."`
 	Tool       toolCmd       `cmd:"" help:"Line tools for scripts: one JSON object a line in, one out."`

@@ -3,19 +3,20 @@ package main
 import (
 	"fmt"
 
+	"github.com/hone-lm/hone/docs"
 	"github.com/hone-lm/hone/internal/config"
 	"github.com/hone-lm/hone/recipe"
 )
 
 type recipesCmd struct {
-	List recipesListCmd `cmd:"" help:"List the recipes."`
-	Show recipesShowCmd `cmd:"" help:"Show a recipe's paper and its settings with defaults."`
+	List recipesListCmd `cmd:"" default:"1" help:"List the recipes; what hone recipes alone does."`
+	Show recipesShowCmd `cmd:"" help:"Show a recipe's page and its settings with defaults."`
 }
 
 func (recipesCmd) Help() string {
 	return `A recipe is one paper, or one plain method, in one file of package recipe.
 
-  hone recipes list
+  hone recipes
   hone recipes show grpo
   hone run grpo group_size=16`
 }
@@ -88,11 +89,14 @@ func (c *recipesShowCmd) Run(a *app) error {
 			Settings []settingInfo `json:"settings"`
 		}{infoOf(p), settings})
 	}
-	fmt.Fprintf(a.out, "%s: %s\n", p.Name, p.Title)
-	if p.ArXiv != "" {
-		fmt.Fprintf(a.out, "%s, %s, https://arxiv.org/abs/%s\n", p.Org, p.Date, p.ArXiv)
+	if page, err := docs.Recipe(p.Name); err == nil {
+		fmt.Fprintf(a.out, "%s\n", page)
+	} else {
+		fmt.Fprintf(a.out, "%s: %s\n%s\n\n", p.Name, p.Title, p.About)
 	}
-	fmt.Fprintf(a.out, "%s\n\n", p.About)
+	if p.ArXiv != "" {
+		fmt.Fprintf(a.out, "%s, %s, https://arxiv.org/abs/%s\n\n", p.Org, p.Date, p.ArXiv)
+	}
 	t := newTable(a.out)
 	for _, k := range keys {
 		t.row("  "+k.Path, k.Type, k.Default, k.Help)

@@ -74,7 +74,7 @@ type contents struct {
 var mainCharts = []string{run.Reward, run.Accuracy, run.Entropy, run.Length, run.GradNorm, run.Loss, run.TokensPerSec}
 
 // counted are values that the stage table sums up or that belong to another value's interval.
-var counted = []string{run.Problems, run.Gain, run.GainLow, run.GainHigh, run.Trained, run.Sampled, run.Seconds, run.PeakRSS, "time"}
+var counted = []string{run.Problems, run.Gain, run.GainLow, run.GainHigh, run.Trained, run.Sampled, run.Seconds, run.PeakRSS, run.FLOPs, run.Updates, "time"}
 
 func collect(r *run.Run) (*contents, error) {
 	c := &contents{ID: r.ID}

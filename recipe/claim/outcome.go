@@ -1,0 +1,77 @@
+package claim
+
+import (
+	"maps"
+	"strings"
+
+	"github.com/hone-lm/hone/recipe"
+	"github.com/hone-lm/hone/run"
+)
+
+// outcome reads what a run gave.
+func outcome(r *run.Run, arm string, seed uint64) (*recipe.Outcome, error) {
+	o := &recipe.Outcome{Arm: arm, Seed: seed, Run: r.Dir, Losses: map[string][2]float64{}}
+	rows, err := r.ReadMetrics(run.MetricsFile)
+	if err != nil {
+		return nil, err
+	}
+	timing, err := r.ReadMetrics(run.TimingFile)
+	if err != nil {
+		return nil, err
+	}
+	type at struct {
+		stage string
+		step  int
+	}
+	updates := map[at]float64{}
+	for _, row := range timing {
+		if row.Kind == run.KindTime {
+			get := func(name string) float64 { v, _ := row.Get(name); return v }
+			o.Seconds += get(run.Seconds)
+			o.FLOPs += get(run.FLOPs)
+			updates[at{row.Stage, row.Step}] = get(run.Updates)
+		}
+	}
+	for _, row := range rows {
+		get := func(name string) float64 { v, _ := row.Get(name); return v }
+		switch row.Kind {
+		case run.KindTrain:
+			o.Updates += updates[at{row.Stage, row.Step}]
+			o.Sampled += get(run.Sampled)
+			o.Trained += get(run.Trained)
+			if v, ok := row.Get("valid_loss"); ok {
+				l, seen := o.Losses[row.Stage]
+				if !seen {
+					l[0] = v
+				}
+				l[1] = v
+				o.Losses[row.Stage] = l
+			}
+		case run.KindEval:
+			p := recipe.Point{Stage: row.Stage, Update: o.Updates, Values: map[string]float64{}}
+			for _, v := range row.Values {
+				p.Values[v.Name] = v.V
+			}
+			o.Curve = append(o.Curve, p)
+		}
+	}
+	if n := len(o.Curve); n > 0 {
+		o.Final = maps.Clone(o.Curve[n-1].Values)
+		for _, p := range o.Curve {
+			if p.Stage != o.Curve[n-1].Stage {
+				o.Before = p.Values
+			}
+		}
+	}
+	return o, nil
+}
+
+// slug makes a name fit for a folder.
+func slug(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '-' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(s))
+}
