@@ -137,7 +137,14 @@ func (h *Head) begin(hidden *Tensor, rows HeadRows) {
 			panic(fmt.Sprintf("tensor: Head: target %d at place %d, of %d", id, i, h.W.Rows))
 		}
 	}
-	n := min(h.chunk(), len(rows.Row))
+	h.fit(min(h.chunk(), len(rows.Row)))
+	if rows.Terms != nil {
+		h.roomForTerms()
+	}
+}
+
+// fit makes room for a chunk of n rows.
+func (h *Head) fit(n int) {
 	h.hidden = room(h.hidden, n*h.W.Cols)
 	h.dHidden = room(h.dHidden, n*h.W.Cols)
 	h.logits = room(h.logits, n*h.W.Rows)
@@ -146,9 +153,6 @@ func (h *Head) begin(hidden *Tensor, rows HeadRows) {
 		h.stats = make([]Stats, n)
 	}
 	h.stats = h.stats[:n]
-	if rows.Terms != nil {
-		h.roomForTerms()
-	}
 }
 
 // room returns a slice of n values, in x's memory when it is large enough.

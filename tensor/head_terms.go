@@ -14,6 +14,24 @@ type Terms interface {
 	Add(i int, logits []float32, s Stats, d []float32) bool
 }
 
+// Tempered returns the logits of entries lo to hi divided by their temperatures, [hi-lo][vocabulary], and their Stats: what Terms would see of
+// another model. Both lie in the head's memory until it is used again.
+func (h *Head) Tempered(hidden *Tensor, rows HeadRows, lo, hi int) ([]float32, []Stats) {
+	check("Head", "hidden", hidden, -1, h.W.Cols)
+	checkIndex("Head", "row", rows.Row[lo:hi], hidden.Rows)
+	rows.Terms = nil
+	h.fit(hi - lo)
+	h.forward(hidden, rows, lo, hi)
+	h.each(temperPart)
+	return h.logits, h.stats
+}
+
+func temperPart(j *headJob, _, i int) {
+	if inv := inverseTemp(j.temp(i)); inv != 1 {
+		kernel.Scale(j.row(i), j.row(i), inv)
+	}
+}
+
 // roomForTerms makes the buffers of each part of a section.
 func (h *Head) roomForTerms() {
 	n := maxParts() * 2 * h.W.Rows

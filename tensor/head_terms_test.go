@@ -72,6 +72,14 @@ func TestHeadTerms(t *testing.T) {
 				return d
 			}
 			got := run(0)
+			other := &Head{W: x.head.W, Bias: x.head.Bias}
+			logits, stats := other.Tempered(x.hidden, x.rows, 40, 140)
+			for i, s := range stats {
+				lp := logits[i*517+int(max(0, x.rows.Target[40+i]))] - s.LSE
+				if s.LSE != out.LSE[40+i] || len(stats) != 100 || x.rows.Target[40+i] >= 0 && lp != terms.logp[40+i] {
+					t.Fatalf("entry %d: another head of the same weights gives other rows", 40+i)
+				}
+			}
 			fatal(t, same("log-sum-exp", terms.lse, out.LSE))
 			fatal(t, near("log-prob", terms.logp, wide(out.LogProb), 1e-5))
 			fatal(t, near("dHidden", got, wide(want), 1e-5))
