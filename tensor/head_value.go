@@ -9,9 +9,15 @@ type ValueHead struct {
 	B *Tensor // [1][1]
 }
 
-// NewValueHead returns a head of zeros for hidden states of d numbers. Its tensors have the names of TRL's AutoModelForCausalLMWithValueHead.
+// Names of the tensors of a ValueHead: those of TRL's AutoModelForCausalLMWithValueHead.
+const (
+	ValueWeightName = "v_head.summary.weight"
+	ValueBiasName   = "v_head.summary.bias"
+)
+
+// NewValueHead returns a head of zeros for hidden states of d numbers.
 func NewValueHead(d int) *ValueHead {
-	return &ValueHead{W: NewParam("v_head.summary.weight", 1, d), B: NewParam("v_head.summary.bias", 1, 1)}
+	return &ValueHead{W: NewParam(ValueWeightName, 1, d), B: NewParam(ValueBiasName, 1, 1)}
 }
 
 // Score writes the values of all rows of hidden, [n][d], to dst, [n].

@@ -83,6 +83,11 @@ func (f *Frozen) Blend(ctx context.Context, decay float64) error {
 	if !(decay >= 0 && decay <= 1) {
 		return fmt.Errorf("frozen model %q: blend with decay %g: give 0 to 1", f.name, decay)
 	}
+	if f.m.ValueHead() != nil { // a model without one has one of zeros
+		f.e.critic()
+	} else if f.e.live.m.ValueHead() != nil {
+		f.m.AddValueHead()
+	}
 	mine, live := f.m.Params(), f.e.live.m.Params()
 	if len(mine) != len(live) || f.name == Base && f.m.Adapter() != nil {
 		return fmt.Errorf("frozen model %q cannot be blended: it does not hold what is trained", f.name)
