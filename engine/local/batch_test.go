@@ -284,3 +284,42 @@ func TestBatchErrors(t *testing.T) {
 		t.Errorf("a cancelled context: %v", err)
 	}
 }
+
+// A warm Backward allocates for its sequences, streams and micro-batches, but not for tokens.
+func TestBackwardAllocations(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector allocates")
+	}
+	e := open(t, withCritic(t, model.Llama, true), Options{})
+	f, err := e.Freeze(ctx, "teacher")
+	if err != nil {
+		t.Fatal(err)
+	}
+	allocations := func(tokens int) float64 {
+		var rows []engine.Row
+		for i := range 4 {
+			s := prompt(uint64(i), tokens)
+			s.SetChannel(engine.ChanReturn, nil)
+			rows = append(rows, fullRow(s))
+		}
+		b := normalised(t,
+			engine.Stream{Name: "sft", Obj: objective.CrossEntropy{}, Rows: rows},
+			engine.Stream{Name: "value", Obj: valueLoss{}, Rows: rows},
+			engine.Stream{Name: "kl", Obj: objective.TermLoss{Term: objective.KLTerm{Frozen: f}}, Rows: rows},
+			engine.Stream{Name: "step", Obj: square{term: objective.CollisionTerm{}}, Rows: rows},
+			engine.Stream{Name: "apart", Obj: objective.EntropyBonus{}, Rows: rows, Into: "apart"})
+		run := func() {
+			if _, err := e.Backward(ctx, b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		run()
+		return testing.AllocsPerRun(5, run)
+	}
+	long := allocations(120)
+	if short := allocations(20); long > short {
+		t.Errorf("%g allocations for 480 tokens, %g for 80", long, short)
+	} else {
+		t.Logf("%g allocations", long)
+	}
+}

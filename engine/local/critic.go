@@ -3,7 +3,8 @@ package local
 import "github.com/hone-lm/hone/tensor"
 
 // The value head (critic) is made by the first Backward whose streams read values. Until then, and in a frozen model without one, every value
-// is 0, which is what a new head says. So a recipe only states the capability.
+// is 0, which is what a new head says. So a recipe only states the capability. A stage that reads no values leaves the head of an earlier one as
+// it is, but for weight decay.
 
 // critic gives the trained model a value head, if it has none; it joins the optimiser.
 func (e *Engine) critic() {

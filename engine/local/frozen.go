@@ -10,7 +10,7 @@ import (
 
 // Frozen is a copy that no optimiser changes.
 type Frozen struct {
-	runner
+	*runner
 	name    string
 	e       *Engine
 	ref     string // where Open read it; "" = a copy of the trained model
@@ -66,7 +66,7 @@ func (e *Engine) keep(name string, m *model.Model) *Frozen {
 	}
 	opt := e.opt
 	opt.Context = min(opt.Context, m.Config.MaxPos)
-	f := &Frozen{runner: runner{m: m, opt: opt, tok: e.tok, mu: &e.mu}, name: name, e: e}
+	f := &Frozen{runner: &runner{m: m, opt: opt, tok: e.tok, mu: &e.mu}, name: name, e: e}
 	e.frozen[name] = f
 	return f
 }

@@ -77,34 +77,38 @@ func (b *buffer) clear() {
 
 // enter locks and returns the gradients of the names, in the order of Model.Params.
 func (g gradients) enter(names ...string) ([][][]float32, error) {
-	e := g.e
-	if err := e.mu.enter(); err != nil {
+	if err := g.e.mu.enter(); err != nil {
 		return nil, err
 	}
 	var out [][][]float32
-	err := e.trainable()
 	for _, name := range names {
+		x, err := g.find(name)
 		if err != nil {
-			break
+			g.e.mu.Unlock()
+			return nil, err
 		}
-		if name == "" {
-			var own [][]float32
-			for _, p := range e.live.m.Params() {
-				own = append(own, p.Grad)
-			}
-			out = append(out, own)
-			continue
-		}
-		if e.buffers[name] == nil {
-			err = fmt.Errorf("gradient buffer %q: no stream has named it in Into: there are %q; Clear makes an empty one", name, slices.Sorted(maps.Keys(e.buffers)))
-			continue
-		}
-		out = append(out, e.buffer(name).data)
+		out = append(out, x)
 	}
-	if err != nil {
-		e.mu.Unlock()
+	return out, nil
+}
+
+// find returns a gradient by name, in the order of Model.Params; the caller holds the lock.
+func (g gradients) find(name string) ([][]float32, error) {
+	e := g.e
+	if err := e.trainable(); err != nil {
+		return nil, err
 	}
-	return out, err
+	if name == "" {
+		var own [][]float32
+		for _, p := range e.live.m.Params() {
+			own = append(own, p.Grad)
+		}
+		return own, nil
+	}
+	if e.buffers[name] == nil {
+		return nil, fmt.Errorf("gradient buffer %q: no stream has named it in Into: there are %q; Clear makes an empty one", name, slices.Sorted(maps.Keys(e.buffers)))
+	}
+	return e.buffer(name).data, nil
 }
 
 // Norm implements engine.Gradients: with the arithmetic of Step.
@@ -166,15 +170,16 @@ func addScaled(dst []float32, scale float64, x []float32) {
 
 // Clear implements engine.Gradients.
 func (g gradients) Clear(name string) error {
-	if _, err := g.enter(); err != nil {
+	e := g.e
+	if err := e.mu.enter(); err != nil {
 		return err
 	}
-	defer g.e.mu.Unlock()
-	if name == "" {
-		g.e.clear()
-		return nil
+	defer e.mu.Unlock()
+	if name != "" {
+		e.buffer(name).clear()
+	} else if e.adam != nil {
+		e.clear()
 	}
-	g.e.buffer(name).clear()
 	return nil
 }
 
@@ -195,13 +200,16 @@ func (g gradients) LookAhead(ctx context.Context, name string, scale float64, fn
 
 // moveAway keeps the weights and moves them along a gradient.
 func (g gradients) moveAway(name string, scale float64) error {
-	x, err := g.enter(name)
-	if err != nil {
+	e := g.e
+	if err := e.mu.enter(); err != nil {
 		return err
 	}
-	e := g.e
 	defer e.mu.Unlock()
-	if err := e.settled("another LookAhead"); err != nil {
+	x, err := g.find(name)
+	if err == nil {
+		err = e.settled("another LookAhead")
+	}
+	if err != nil {
 		return err
 	}
 	params := e.live.m.Params()
@@ -211,7 +219,7 @@ func (g gradients) moveAway(name string, scale float64) error {
 			e.home = append(e.home, nil)
 		}
 		e.home[i] = append(e.home[i][:0], p.Data...)
-		addScaled(p.Data, scale, x[0][i])
+		addScaled(p.Data, scale, x[i])
 	}
 	e.away = true
 	return nil

@@ -227,6 +227,27 @@ func (e *Engine) readBody(b *bufio.Reader, h *stateHeader, opened map[string]*mo
 			e.criticSlots()[i].Joined = h.Critic
 		}
 	}
+	if err := e.readFrozen(h, opened, get); err != nil {
+		return err
+	}
+	for _, g := range h.Buffers {
+		for _, x := range e.buffer(g.Name).data {
+			if g.Filled {
+				if err := get(x); err != nil {
+					return err
+				}
+			}
+		}
+		e.buffers[g.Name].filled = g.Filled
+	}
+	if _, err := b.ReadByte(); err != io.EOF {
+		return errors.New("there are bytes after its end")
+	}
+	return nil
+}
+
+// readFrozen makes the frozen models of a state; opened ones are there already.
+func (e *Engine) readFrozen(h *stateHeader, opened map[string]*model.Model, get func([]float32) error) error {
 	before := e.frozen
 	e.frozen, e.order = map[string]*Frozen{}, nil
 	for _, f := range h.Frozen {
@@ -250,19 +271,6 @@ func (e *Engine) readBody(b *bufio.Reader, h *stateHeader, opened map[string]*mo
 				return err
 			}
 		}
-	}
-	for _, g := range h.Buffers {
-		for _, x := range e.buffer(g.Name).data {
-			if g.Filled {
-				if err := get(x); err != nil {
-					return err
-				}
-			}
-		}
-		e.buffers[g.Name].filled = g.Filled
-	}
-	if _, err := b.ReadByte(); err != io.EOF {
-		return errors.New("there are bytes after its end")
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ func teacherOf(term engine.RowTerm, r *runner) (*runner, error) {
 	if !ok || f == nil || f.mu != r.mu {
 		return nil, fmt.Errorf("row term %s: its teacher is no frozen model of this engine: give it one that this engine's Freeze or Open returned", term.Name())
 	}
-	return &f.runner, nil
+	return f.runner, nil
 }
 
 // begin forgets the terms of the last micro-batch.
@@ -167,7 +167,7 @@ func (p *pass) bindTerms(micro []int, scoring bool, hidden *tensor.Tensor) error
 	w.terms.begin(p.seqs, micro, p.e.in.Docs, &w.rows)
 	w.rows.Terms = nil
 	for i := range p.needs {
-		if p.needs[i].Term == nil || scoring && !p.batchScope(i) {
+		if p.needs[i].Term == nil || scoring && !p.batchScope(i) || !p.present(i, micro) {
 			continue
 		}
 		rows := p.b.Streams[i].Rows
@@ -185,4 +185,16 @@ func (p *pass) bindTerms(micro []int, scoring bool, hidden *tensor.Tensor) error
 		w.rows.Terms = &w.terms
 	}
 	return nil
+}
+
+// present reports whether a stream has a row in the micro-batch: otherwise its teacher need not run.
+func (p *pass) present(stream int, micro []int) bool {
+	for _, seq := range micro {
+		for _, at := range p.rowsOf[seq] {
+			if at.stream == stream {
+				return true
+			}
+		}
+	}
+	return false
 }

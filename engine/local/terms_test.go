@@ -24,7 +24,9 @@ func (h heated) Value(row engine.LogitRow) float32 {
 func (heated) Grad(engine.LogitRow, float32, []float32) {}
 
 // keeper copies rows away: how a method gets at whole distributions.
-type keeper struct{ rows map[*engine.Sequence][][]float32 }
+type keeper struct {
+	rows map[*engine.Sequence][][]float32
+}
 
 func (keeper) Name() string { return "keeper" }
 func (k keeper) Value(row engine.LogitRow) float32 {
@@ -120,7 +122,7 @@ func TestTeacher(t *testing.T) {
 		}
 		return k.rows
 	}
-	p, q := keep(scorer{e.live}), keep(scorer{&small.runner})
+	p, q := keep(scorer{e.live}), keep(scorer{small.runner})
 	for _, forward := range []bool{false, true} {
 		scores, err := e.Score(ctx, seqs, engine.Want{Term: objective.KLTerm{Frozen: small, Forward: forward}})
 		if err != nil {
