@@ -209,6 +209,13 @@ func TestRichGradient(t *testing.T) {
 		if d := distance(one, two); d != 0 || loss != twice || tensor.ParallelSections() == before {
 			t.Errorf("%s: two processors change the gradient by %g, the loss by %g", family, d, loss-twice)
 		}
+		if restore, ok := tensor.ForceKernelLevel("avx2"); ok {
+			other, l := run(Options{MicroTokens: 130}, 2, false)
+			restore()
+			if d := distance(one, other); d != 0 || l != loss {
+				t.Errorf("%s: AVX2 changes the gradient by %g, the loss by %g", family, d, l-loss)
+			}
+		}
 		for name, g := range map[string]func() ([]float32, float64){
 			"all in one":             func() ([]float32, float64) { return run(Options{}, 2, false) },
 			"one sequence at a time": func() ([]float32, float64) { return run(Options{MicroTokens: 1}, 2, false) },

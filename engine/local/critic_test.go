@@ -172,6 +172,9 @@ func TestValues(t *testing.T) {
 	if e.Model().ValueHead() != nil {
 		t.Error("Score made a value head")
 	}
+	if err := e.Info().Check("a recipe", []engine.Capability{engine.CapValue, engine.CapRowTerms, engine.CapBatchScope, engine.CapGradients}); err != nil {
+		t.Error(err)
+	}
 	start, err := e.Freeze(ctx, "start")
 	if err != nil {
 		t.Fatal(err)
