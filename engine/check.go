@@ -24,8 +24,8 @@ func (s *Stream) checkNeeds(i Info) error {
 		return &NotYet{Engine: i.Engine, What: CapBatchScope}
 	case s.Into != "" && !i.Caps[CapGradients]:
 		return &NotYet{Engine: i.Engine, What: CapGradients}
-	case need.TopK > 0 || need.Hidden || need.EntropyTemp != 0:
-		return fmt.Errorf("stream %q: objective %s asks Backward for top-k, hidden states or entropy at another temperature, which only Score gives", s.Name, s.Obj.Name())
+	case need.TopK > 0 || need.Hidden || need.EntropyTemp != 0 || need.Temp != 0:
+		return fmt.Errorf("stream %q: objective %s asks Backward for top-k, hidden states or another temperature than the sequence's, which only Score gives", s.Name, s.Obj.Name())
 	}
 	return i.Check("stream "+s.Name, need.Capabilities())
 }

@@ -82,7 +82,8 @@ type Engine interface {
 	Sample(ctx context.Context, prompts []Prompt) ([][]*Sequence, error)
 	// Score runs the model without a gradient.
 	Score(ctx context.Context, seqs []*Sequence, want Want) ([]*Scores, error)
-	// Backward runs a normalised batch forward and backward and ADDS to the gradient. Each distinct Sequence is forwarded once.
+	// Backward runs a normalised batch forward and backward and ADDS to the gradient. Each distinct Sequence is forwarded once, but for
+	// those of batch-scope streams (twice: they are scored before the objective is called) and for each gradient buffer that it goes to.
 	Backward(ctx context.Context, b *Batch) (Stats, error)
 	// Step clips, updates and clears the gradient. A step without a gradient is skipped and counted.
 	Step(ctx context.Context, o Optim) (Update, error)
@@ -146,17 +147,21 @@ type Rule interface {
 
 // Want says what Score should return beyond log-probs.
 type Want struct {
+	Temp        float32 // temperature of everything that Score returns, such as log-probs of a heated teacher; 0 = each sequence's own
 	Entropy     bool
-	EntropyTemp float32 // 0 = the sequence's own temperature
+	EntropyTemp float32 // of the entropy alone; 0 = the one above
 	TopK        int
-	Value       bool
-	Hidden      bool
-	Term        RowTerm
+	Value       bool    // of the value head, and the value after the last token
+	Hidden      bool    // after the final norm
+	Term        RowTerm // for every token but the first
 }
 
 // Capabilities returns the flags that a Want asks for.
 func (w Want) Capabilities() []Capability {
 	var c []Capability
+	if w.Temp != 0 {
+		c = append(c, CapTemperature)
+	}
 	if w.Entropy {
 		c = append(c, CapEntropy)
 	}
@@ -191,7 +196,7 @@ type Scores struct {
 type Stats struct {
 	Streams   []StreamStats
 	Sequences int
-	Tokens    int // forwarded
+	Tokens    int // forwarded, those of a second pass included
 	Trained   int // tokens in at least one mask
 }
 
@@ -219,8 +224,11 @@ type Optim struct {
 	Eps         float64
 	WeightDecay float64            // on tensors with two dimensions
 	Clip        float64            // global L2 norm; 0 = off
-	Groups      map[string]float64 // learning-rate factor by parameter group ("value_head"); nil = 1
+	Groups      map[string]float64 // learning-rate factor by parameter group (GroupValueHead); nil = 1
 }
+
+// GroupValueHead is the parameter group of the value head's weight and bias.
+const GroupValueHead = "value_head"
 
 // Update is the result of one Step.
 type Update struct {
@@ -231,11 +239,17 @@ type Update struct {
 	LR      float64
 }
 
-// Gradients are named gradient buffers (embedded engine only): streams with Into = name add there instead of to the optimiser's gradient.
+// Gradients are named gradient buffers: streams with Into = name add there instead of to the optimiser's gradient. A buffer is there from the
+// first Backward that names it, or from Clear; what nothing has been added to reads as zero, and any other name is an error. Buffers outlive
+// Step and are part of a saved state; LoadWeights drops them. The name "" is the optimiser's own gradient. A failed Backward empties the
+// buffers that it was to add to, as it does the optimiser's gradient.
 type Gradients interface {
+	// Norm returns the L2 norm, as Step would report it.
 	Norm(name string) (float64, error)
+	// Dot returns the inner product, summed in float64.
 	Dot(a, b string) (float64, error)
-	// LookAhead runs fn with the weights moved to w + scale*gradient[name], then puts them back to the bit.
+	// LookAhead runs fn with the weights moved to w + scale*gradient[name], then puts them back to the bit. fn may call Score, Sample and
+	// Backward; what would keep the moved weights (Step, Save, Load, Export, another LookAhead) is refused.
 	LookAhead(ctx context.Context, name string, scale float64, fn func() error) error
 	// Merge adds weight*gradient[name] to the optimiser's gradient; Clear empties a buffer.
 	Merge(name string, weight float64) error

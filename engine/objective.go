@@ -20,7 +20,7 @@ type View struct {
 	Entropy   []float32 // nats
 	Value     []float32 // value head, read before the token
 	LastValue float32   // value after the last token
-	Term      []float32 // the stream's row term
+	Term      []float32 // the stream's row term (Needs().Term)
 
 	DLogProb, DEntropy, DValue, DTerm []float64
 }
@@ -37,13 +37,33 @@ type Objective interface {
 	Eval(views []View, tally *Tally) (loss float64)
 }
 
+// LogitRow is one row of logits as a RowTerm sees it. Its slices belong to the engine: they must not be changed, nor kept after the call.
+type LogitRow struct {
+	Seq    *Sequence
+	T      int       // the row predicts Seq.Tokens[T]
+	Logits []float32 // [vocabulary], divided by the temperature
+	LSE    float32   // log-sum-exp of Logits: log p_i = Logits[i] - LSE
+
+	// The row of a Taught term's frozen model for the same token, divided by the same temperature; nil for other terms.
+	Teacher    []float32 // [vocabulary]
+	TeacherLSE float32
+}
+
 // RowTerm is a function of one whole row of logits (tempered teacher, full KL, top-k distillation): the one mechanism for losses that
-// need more than the target's log-prob and the entropy. Value returns the term for logits already divided by the temperature; Grad
-// ADDS weight * d term / d logits.
+// need more than the target's log-prob and the entropy. Value returns the term; Grad ADDS weight * d term / d row.Logits. Both are called
+// from several goroutines at a time, for tokens that a row of the stream has in its mask (Score: all tokens but the first); a term may write
+// only what belongs to the row's token.
 type RowTerm interface {
 	Name() string
-	Value(seq *Sequence, t int, logits []float32) float32
-	Grad(seq *Sequence, t int, logits []float32, weight float32, dLogits []float32)
+	Value(row LogitRow) float32
+	Grad(row LogitRow, weight float32, dLogits []float32)
+}
+
+// Taught is a RowTerm that compares the row with that of a frozen model of the same engine, read on the same tokens: the engine runs both, so
+// that nobody holds tokens x vocabulary. No gradient flows to the teacher.
+type Taught interface {
+	RowTerm
+	Teacher() Frozen
 }
 
 // Tally sums named diagnostics in a fixed order: the mean of a name is Sum/Weight.

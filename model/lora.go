@@ -289,6 +289,11 @@ func (m *Model) Clone() *Model {
 		c.base = append(c.base, Param{t, p.Decay})
 	}
 	c.finish()
+	if v := m.value.Load(); v != nil {
+		c.AddValueHead()
+		copy(c.value.Load().W.Data, v.W.Data)
+		copy(c.value.Load().B.Data, v.B.Data)
+	}
 	if m.adapter == nil {
 		return c
 	}

@@ -27,12 +27,13 @@ type Model struct {
 
 	adapter *Adapter // nil: none
 	off     bool     // the adapter is switched off
+	value   atomic.Pointer[tensor.ValueHead]
 
 	rope   atomic.Pointer[tensor.RopeTable]
 	ropeMu sync.Mutex
 }
 
-// Param is a weight of the model or of its adapter. Its gradient buffer comes and goes with Model.Train and Model.Freeze only: other tensors may be views of it.
+// Param is a weight of the model or of its adapter. Its gradient buffer comes and goes with Model.Train, Freeze and SwapGrads only: other tensors may be views of it.
 type Param struct {
 	*tensor.Tensor      // Name is that of the file it would be saved in. Grad is nil while it is frozen. Shapes are those of computing: a Linear is [in][out]
 	Decay          bool // AdamW decays it: it has two dimensions in the file
@@ -193,12 +194,14 @@ func (m *Model) viewReplaced(part, whole *tensor.Tensor, i int, columns bool) {
 // Weights returns the weights of the base model in a fixed order, trainable or not. A tied head is not listed again.
 func (m *Model) Weights() []Param { return m.base }
 
-// Params returns what is trained, in a fixed order: the adapter's tensors when there is an adapter, otherwise all weights. They have gradients after Train.
+// Params returns what is trained, in a fixed order: the adapter's tensors when there is an adapter, otherwise all weights; then the value
+// head's, when there is one. They have gradients after Train.
 func (m *Model) Params() []Param {
+	list := m.base
 	if m.adapter != nil {
-		return m.adapter.params
+		list = m.adapter.params
 	}
-	return m.base
+	return append(list[:len(list):len(list)], m.valueParams()...)
 }
 
 // Train gives every trainable weight a gradient buffer and takes those of all others away. An adapter that was made with dropout is refused.
@@ -223,6 +226,17 @@ func (m *Model) Freeze() {
 		for _, p := range m.adapter.params {
 			p.Grad = nil
 		}
+	}
+	for _, p := range m.valueParams() {
+		p.Grad = nil
+	}
+	m.cutViews()
+}
+
+// SwapGrads exchanges the gradient buffers of Params, in their order, with those in other, without moving a number.
+func (m *Model) SwapGrads(other [][]float32) {
+	for i, p := range m.Params() {
+		p.Grad, other[i] = other[i], p.Grad
 	}
 	m.cutViews()
 }

@@ -14,6 +14,8 @@ func All() []engine.Objective {
 		KL{Estimator: K3},
 		KL{Estimator: K3, Ref: engine.ChanOld},
 		EntropyBonus{},
+		TermLoss{EntropyTerm{}},
+		TermLoss{CollisionTerm{}},
 		DPO{Beta: 0.3},
 	}
 }

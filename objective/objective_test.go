@@ -28,6 +28,7 @@ func views(o engine.Objective) []engine.View {
 		s := &engine.Sequence{Tokens: make([]int32, tokens), Unit: 1}
 		row := &engine.Row{Seq: s, Mask: make([]bool, tokens), Weight: make([]float32, tokens), Scale: 0.37}
 		v := engine.View{Row: row, To: tokens, LogProb: make([]float32, tokens), Entropy: make([]float32, tokens), DLogProb: make([]float64, tokens), DEntropy: make([]float64, tokens)}
+		v.Term, v.DTerm = make([]float32, tokens), make([]float64, tokens)
 		for _, name := range []string{engine.ChanOld, engine.ChanRef, engine.ChanAdvantage} {
 			c := s.SetChannel(name, nil)
 			for t := range c {
@@ -37,6 +38,7 @@ func views(o engine.Objective) []engine.View {
 		for t := range tokens {
 			v.LogProb[t] = s.Channel(engine.ChanOld)[t] + float32(0.5*k.Sub("move").Normal(uint64(t)))
 			v.Entropy[t] = float32(k.Sub("entropy").Float64(uint64(t)))
+			v.Term[t] = float32(k.Sub("term").Normal(uint64(t)))
 			row.Mask[t], row.Weight[t] = t%3 != 0, float32(k.Sub("weight").Normal(uint64(t)))
 		}
 		out = append(out, v)
@@ -50,13 +52,11 @@ func worst(t *testing.T, o engine.Objective, fault float64) (deviation float64, 
 	v := views(o)
 	o.Eval(v, nil)
 	for r := range v {
-		for _, entropy := range []bool{false, true} {
-			column := func(v *engine.View) ([]float32, []float64) {
-				if entropy {
-					return v.Entropy, v.DEntropy
-				}
-				return v.LogProb, v.DLogProb
-			}
+		for _, column := range []func(v *engine.View) ([]float32, []float64){
+			func(v *engine.View) ([]float32, []float64) { return v.LogProb, v.DLogProb },
+			func(v *engine.View) ([]float32, []float64) { return v.Entropy, v.DEntropy },
+			func(v *engine.View) ([]float32, []float64) { return v.Term, v.DTerm },
+		} {
 			x, d := column(&v[r])
 			for i := range x {
 				at := func(x float32) float64 {
@@ -100,7 +100,7 @@ func TestAdds(t *testing.T) {
 		a, b := views(o), views(o)
 		for r := range b {
 			for i := range b[r].DLogProb {
-				b[r].DLogProb[i], b[r].DEntropy[i] = 2, 3
+				b[r].DLogProb[i], b[r].DEntropy[i], b[r].DTerm[i] = 2, 3, 4
 			}
 		}
 		if la, lb := o.Eval(a, nil), o.Eval(b, &engine.Tally{}); la != lb {
@@ -108,7 +108,7 @@ func TestAdds(t *testing.T) {
 		}
 		for r := range a {
 			for i := range a[r].DLogProb {
-				if math.Abs(b[r].DLogProb[i]-2-a[r].DLogProb[i]) > 1e-12 || math.Abs(b[r].DEntropy[i]-3-a[r].DEntropy[i]) > 1e-12 {
+				if math.Abs(b[r].DLogProb[i]-2-a[r].DLogProb[i]) > 1e-12 || math.Abs(b[r].DEntropy[i]-3-a[r].DEntropy[i]) > 1e-12 || math.Abs(b[r].DTerm[i]-4-a[r].DTerm[i]) > 1e-12 {
 					t.Errorf("%s: row %d token %d: the derivative was set, not added", o.Name(), r, i)
 				}
 			}
@@ -127,9 +127,9 @@ func TestTokenScope(t *testing.T) {
 		for from := 0; from < parts[0].To; from += 5 {
 			v := parts[0]
 			to := min(v.To, from+5)
-			got += o.Eval([]engine.View{{Row: v.Row, From: from, To: to, LogProb: v.LogProb[from:to], Entropy: v.Entropy[from:to], DLogProb: v.DLogProb[from:to], DEntropy: v.DEntropy[from:to]}}, nil)
+			got += o.Eval([]engine.View{{Row: v.Row, From: from, To: to, LogProb: v.LogProb[from:to], Entropy: v.Entropy[from:to], DLogProb: v.DLogProb[from:to], DEntropy: v.DEntropy[from:to], Term: v.Term[from:to], DTerm: v.DTerm[from:to]}}, nil)
 		}
-		if math.Abs(got-want) > 1e-12 || !slices.Equal(whole[0].DLogProb, parts[0].DLogProb) || !slices.Equal(whole[0].DEntropy, parts[0].DEntropy) {
+		if math.Abs(got-want) > 1e-12 || !slices.Equal(whole[0].DLogProb, parts[0].DLogProb) || !slices.Equal(whole[0].DEntropy, parts[0].DEntropy) || !slices.Equal(whole[0].DTerm, parts[0].DTerm) {
 			t.Errorf("%s: loss %g in one piece, %g in three, or other derivatives", o.Name(), want, got)
 		}
 	}

@@ -29,6 +29,7 @@ type AdamSlot struct {
 	M, V    []float32 // running means of the gradient and of its square
 	Decay   bool
 	LRScale float64
+	Joined  int64 // updates done before the parameter joined: its bias correction counts from there
 }
 
 // AdamW is AdamW with decoupled weight decay (Loshchilov and Hutter 2019, arXiv 1711.05101) in the form of torch.optim.AdamW.
@@ -52,23 +53,26 @@ const adamBlockSize = 1 << 14
 func NewAdamW(groups ...ParamGroup) *AdamW {
 	o := &AdamW{}
 	for _, g := range groups {
-		scale := g.LRScale
-		if scale == 0 {
-			scale = 1
+		o.Add(g)
+	}
+	return o
+}
+
+// Add lets the parameters of a group join, with zero state, behind the others.
+func (o *AdamW) Add(g ParamGroup) {
+	scale := g.LRScale
+	if scale == 0 {
+		scale = 1
+	}
+	for _, p := range g.Params {
+		n := len(p.Data)
+		for lo := 0; lo < n; lo += adamBlockSize {
+			o.blocks = append(o.blocks, adamBlock{len(o.Slots), lo, min(n, lo+adamBlockSize)})
 		}
-		for _, p := range g.Params {
-			n := len(p.Data)
-			o.Slots = append(o.Slots, AdamSlot{Param: p, M: make([]float32, n), V: make([]float32, n), Decay: g.Decay, LRScale: scale})
-		}
+		o.Slots = append(o.Slots, AdamSlot{Param: p, M: make([]float32, n), V: make([]float32, n), Decay: g.Decay, LRScale: scale, Joined: o.Steps})
 	}
 	o.coef = make([]kernel.AdamCoef, len(o.Slots))
-	for i, s := range o.Slots {
-		for lo := 0; lo < len(s.M); lo += adamBlockSize {
-			o.blocks = append(o.blocks, adamBlock{i, lo, min(len(s.M), lo+adamBlockSize)})
-		}
-	}
 	o.sums = make([]float64, len(o.blocks))
-	return o
 }
 
 // GradNorm returns the global L2 norm of the gradients, in float64 over fixed blocks in order.
@@ -116,7 +120,7 @@ func (o *AdamW) Step(c AdamConfig) (norm float64, err error) {
 		o.coef[i] = kernel.AdamCoef{
 			LR: float32(c.LR * s.LRScale), Beta1: float32(c.Beta1), Beta2: float32(c.Beta2), Eps: float32(c.Eps),
 			Decay: float32(decay), Scale: float32(scale),
-			Bias1: float32(1 - math.Pow(c.Beta1, float64(o.Steps))), Bias2: float32(1 - math.Pow(c.Beta2, float64(o.Steps))),
+			Bias1: float32(1 - math.Pow(c.Beta1, float64(o.Steps-s.Joined))), Bias2: float32(1 - math.Pow(c.Beta2, float64(o.Steps-s.Joined))),
 		}
 	}
 	par.Do(len(o.blocks), o)

@@ -20,6 +20,7 @@ type Head struct {
 	stats           []Stats   // [chunk]
 	logp, entropy   []float32 // [chunk]
 	dLogp, dEntropy []float32 // [chunk], of Fused
+	term            []float32 // [parts][2][vocabulary], of Terms: logits / T, and the derivative by them, which is zero between rows
 	job             headJob
 }
 
@@ -28,6 +29,7 @@ type HeadRows struct {
 	Row    []int32   // rows of hidden; a row may occur several times
 	Target []int32   // token ids; negative = none, its log-prob is 0
 	Temp   []float32 // temperatures, 0 = 1; nil = all 1
+	Terms  Terms     // functions of whole rows of logits; nil = none
 }
 
 // HeadScores receives results, one entry a row; a nil slice is not wanted.
@@ -73,6 +75,7 @@ func (h *Head) Score(hidden *Tensor, rows HeadRows, out *HeadScores) {
 	for lo := 0; lo < len(rows.Row); lo += h.chunk() {
 		hi := min(len(rows.Row), lo+h.chunk())
 		h.forward(hidden, rows, lo, hi)
+		h.read(rows, lo, hi)
 		h.job.out = out
 		h.each(topPart)
 		h.job.out = nil
@@ -93,6 +96,9 @@ func (h *Head) Grad(hidden *Tensor, rows HeadRows, dLogProb, dEntropy, dHidden [
 	for lo := 0; lo < len(rows.Row); lo += h.chunk() {
 		hi := min(len(rows.Row), lo+h.chunk())
 		h.forward(hidden, rows, lo, hi)
+		if rows.Terms != nil {
+			rows.Terms.Chunk(lo, hi)
+		}
 		var de []float32
 		if dEntropy != nil {
 			de = dEntropy[lo:hi]
@@ -111,32 +117,13 @@ func (h *Head) Fused(hidden *Tensor, rows HeadRows, dHidden []float32, loss Loss
 		hi := min(len(rows.Row), lo+h.chunk())
 		n := hi - lo
 		h.forward(hidden, rows, lo, hi)
+		h.read(rows, lo, hi)
 		clear(h.dLogp[:n])
 		clear(h.dEntropy[:n])
 		loss(lo, hi, h.logp[:n], h.entropy[:n], h.dLogp[:n], h.dEntropy[:n])
 		h.backward(rows, lo, hi, h.dLogp[:n], h.dEntropy[:n], dHidden)
 	}
 }
-
-// RowTerm is called by Each for entry i with its logits, before any temperature, and their Stats at the entry's temperature. When gradients are asked for it must replace the logits by the derivative of the loss by them. It runs on several goroutines.
-type RowTerm func(i int, logits []float32, s Stats)
-
-// Each hands every entry's whole row of logits to fn, for functions that the target's log-prob and the entropy do not cover. With grad the rows that fn leaves behind are multiplied out into dHidden, W.Grad and Bias.Grad.
-func (h *Head) Each(hidden *Tensor, rows HeadRows, dHidden []float32, grad bool, fn RowTerm) {
-	h.begin(hidden, rows)
-	for lo := 0; lo < len(rows.Row); lo += h.chunk() {
-		hi := min(len(rows.Row), lo+h.chunk())
-		h.forward(hidden, rows, lo, hi)
-		h.job.term = fn
-		h.each(termPart)
-		h.job.term = nil
-		if grad {
-			h.multiply(rows, lo, hi, dHidden)
-		}
-	}
-}
-
-func termPart(j *headJob, i int) { j.term(j.lo+i, j.row(i), j.h.stats[i]) }
 
 // begin checks the request and makes room for a chunk.
 func (h *Head) begin(hidden *Tensor, rows HeadRows) {
@@ -150,7 +137,14 @@ func (h *Head) begin(hidden *Tensor, rows HeadRows) {
 			panic(fmt.Sprintf("tensor: Head: target %d at place %d, of %d", id, i, h.W.Rows))
 		}
 	}
-	n := min(h.chunk(), len(rows.Row))
+	h.fit(min(h.chunk(), len(rows.Row)))
+	if rows.Terms != nil {
+		h.roomForTerms()
+	}
+}
+
+// fit makes room for a chunk of n rows.
+func (h *Head) fit(n int) {
 	h.hidden = room(h.hidden, n*h.W.Cols)
 	h.dHidden = room(h.dHidden, n*h.W.Cols)
 	h.logits = room(h.logits, n*h.W.Rows)
@@ -189,18 +183,23 @@ func (h *Head) forward(hidden *Tensor, rows HeadRows, lo, hi int) {
 // headJob is a parallel section over the rows of a chunk.
 type headJob struct {
 	h               *Head
-	fn              func(j *headJob, i int)
+	fn              func(j *headJob, part, i int)
 	rows            HeadRows
 	lo, n, parts    int
 	dLogp, dEntropy []float32
 	out             *HeadScores
-	term            RowTerm
 }
 
-func (h *Head) each(fn func(j *headJob, i int)) {
+// maxParts is how many parts a section over the rows of a chunk has at most.
+func maxParts() int { return 2 * par.Workers() }
+
+func (h *Head) each(fn func(j *headJob, part, i int)) {
 	j := &h.job
 	j.fn = fn
-	j.parts = max(1, min(j.n*h.W.Rows*2*expCost/partWork, 2*par.Workers(), j.n))
+	j.parts = max(1, min(j.n*h.W.Rows*2*expCost/partWork, maxParts(), j.n))
+	if j.rows.Terms != nil {
+		j.parts = min(j.parts, len(h.term)/(2*h.W.Rows)) // there may be more processors than there were
+	}
 	par.Do(j.parts, j)
 }
 
@@ -208,7 +207,7 @@ func (h *Head) each(fn func(j *headJob, i int)) {
 func (j *headJob) Part(i int) {
 	lo, hi := par.Split(j.n, j.parts, i, 1)
 	for r := lo; r < hi; r++ {
-		j.fn(j, r)
+		j.fn(j, i, r)
 	}
 }
 
@@ -224,7 +223,7 @@ func (j *headJob) temp(i int) float32 {
 	return j.rows.Temp[j.lo+i]
 }
 
-func scorePart(j *headJob, i int) {
+func scorePart(j *headJob, _, i int) {
 	h, z := j.h, j.row(i)
 	s := RowStats(z, j.temp(i))
 	h.stats[i], h.entropy[i], h.logp[i] = s, s.Entropy, 0
@@ -233,7 +232,7 @@ func scorePart(j *headJob, i int) {
 	}
 }
 
-func topPart(j *headJob, i int) {
+func topPart(j *headJob, _, i int) {
 	k := j.out.TopK
 	if k <= 0 {
 		return
@@ -269,7 +268,11 @@ func topK(z []float32, ids []int32, vals []float32) {
 // backward turns the chunk's logits into their gradient in place and multiplies it out.
 func (h *Head) backward(rows HeadRows, lo, hi int, dLogp, dEntropy, dHidden []float32) {
 	h.job = headJob{h: h, rows: rows, lo: lo, n: hi - lo, dLogp: dLogp, dEntropy: dEntropy}
-	h.each(headGradPart)
+	if rows.Terms == nil {
+		h.each(headGradPart)
+	} else {
+		h.each(termGradPart)
+	}
 	h.multiply(rows, lo, hi, dHidden)
 }
 
@@ -296,7 +299,7 @@ func (h *Head) multiply(rows HeadRows, lo, hi int, dHidden []float32) {
 // headGradPart: with l = logp of every token, H the entropy, a and e the derivatives by the target's log-prob and by H,
 //
 //	d/dz = ( a (onehot - p) - e p (l + H) ) / T
-func headGradPart(j *headJob, i int) {
+func headGradPart(j *headJob, _, i int) {
 	z, s := j.row(i), j.h.stats[i]
 	inv := inverseTemp(j.temp(i))
 	id := j.rows.Target[j.lo+i]

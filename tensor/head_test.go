@@ -124,13 +124,6 @@ func TestHead(t *testing.T) {
 	}
 }
 
-func btof(b bool) float64 {
-	if b {
-		return 1
-	}
-	return 0
-}
-
 func fatal(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
@@ -178,24 +171,6 @@ func TestHeadChunks(t *testing.T) {
 			})
 			fatal(t, same("dHidden of Fused", fused, dHidden))
 			fatal(t, same("dW of Fused", x.head.W.Grad, dW))
-
-			x.head.W.ZeroGrad()
-			clear(fused)
-			x.head.Each(x.hidden, x.rows, fused, true, func(i int, logits []float32, s Stats) { // the same loss by way of whole rows
-				if s.LSE != want.LSE[i] {
-					t.Errorf("row %d: log-sum-exp %g, want %g", i, s.LSE, want.LSE[i])
-				}
-				inv := inverseTemp(x.rows.Temp[i])
-				for n, z := range logits {
-					l := float64(z*inv - s.LSE)
-					logits[n] = -inv * float32(math.Exp(l)*(float64(x.dLogp[i])*btof(x.rows.Target[i] >= 0)+float64(x.dH[i])*(l+float64(s.Entropy))))
-				}
-				if id := x.rows.Target[i]; id >= 0 {
-					logits[id] += inv * x.dLogp[i]
-				}
-			})
-			fatal(t, near("dHidden of Each", fused, wide(dHidden), 1e-5))
-			fatal(t, near("dW of Each", x.head.W.Grad, wide(dW), 1e-5))
 		}
 	}
 }

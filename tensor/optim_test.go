@@ -69,6 +69,37 @@ func TestAdamW(t *testing.T) {
 	}
 }
 
+// A parameter that joins later is updated as by an optimiser of its own, and leaves the others alone.
+func TestAdamWJoin(t *testing.T) {
+	gradient := func(p *Tensor, step int) {
+		p.EnsureGrad()
+		for i := range p.Grad {
+			p.Grad[i] = float32(rng.New(4, "join", uint64(step)).Normal(uint64(i)))
+		}
+	}
+	c := AdamConfig{LR: 0.01, Beta1: 0.9, Beta2: 0.95, Eps: 1e-8, Decay: 0.1}
+	early, late, alone, without := randomTensor(rng.New(3, "a"), 5, 7), randomTensor(rng.New(3, "b"), 1, 9), randomTensor(rng.New(3, "b"), 1, 9), randomTensor(rng.New(3, "a"), 5, 7)
+	o, one, two := NewAdamW(ParamGroup{Params: []*Tensor{early}}), NewAdamW(ParamGroup{Params: []*Tensor{alone}, Decay: true}), NewAdamW(ParamGroup{Params: []*Tensor{without}})
+	for step := range 6 {
+		if step == 3 {
+			o.Add(ParamGroup{Params: []*Tensor{late}, Decay: true})
+		}
+		for _, p := range []*Tensor{early, late, alone, without} {
+			gradient(p, step)
+		}
+		for i, adam := range []*AdamW{o, one, two} {
+			if i == 1 && step < 3 {
+				continue
+			}
+			if _, err := adam.Step(c); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	fatal(t, same("the late parameter", late.Data, alone.Data))
+	fatal(t, same("the early parameter", early.Data, without.Data))
+}
+
 func TestAdamWProcessors(t *testing.T) {
 	old := runtime.GOMAXPROCS(0)
 	defer runtime.GOMAXPROCS(old)

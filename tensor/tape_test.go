@@ -76,7 +76,7 @@ func (m *tiny) params() []*Tensor {
 
 // batch fills documents of the given lengths.
 func (m *tiny) batch(seed uint64, lengths ...int) {
-	m.ids, m.pos, m.docs, m.rows = m.ids[:0], m.pos[:0], m.docs[:0], HeadRows{m.rows.Row[:0], m.rows.Target[:0], nil}
+	m.ids, m.pos, m.docs, m.rows = m.ids[:0], m.pos[:0], m.docs[:0], HeadRows{Row: m.rows.Row[:0], Target: m.rows.Target[:0]}
 	key := rng.New(seed, "batch")
 	for _, n := range lengths {
 		from := len(m.ids)

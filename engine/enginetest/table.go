@@ -15,8 +15,9 @@ import (
 )
 
 // Table implements engine.Engine. The logits of a token depend on the Order tokens before it, by table; there is no other approximation
-// than the rounding of log-probs to the float32 of the seam. It offers sampling (temperature, greedy, stop ids), scoring with entropy,
-// objectives of every scope, and frozen copies; it has no files, no text and no row terms. It is not safe for concurrent use.
+// than the rounding of log-probs, values and a row term's logits to the float32 of the seam. A second table, zeros at first, holds a value
+// for each context. It offers sampling (temperature, greedy, stop ids), scoring with entropy, values and row terms, objectives of every
+// scope, gradient buffers and frozen copies; it has no files and no text. It is not safe for concurrent use.
 type Table struct {
 	table
 	context int
@@ -26,6 +27,8 @@ type Table struct {
 	pending bool // something was added since the last Step
 	frozen  map[string]*Frozen
 	order   []string
+	buffers map[string][]float64 // named gradients
+	away    bool                 // LookAhead has moved the weights
 }
 
 var _ engine.Engine = (*Table)(nil)
@@ -33,23 +36,29 @@ var _ engine.Engine = (*Table)(nil)
 // table is a model: the row of logits of a context is found by its last order tokens, read as a number in base vocab+1.
 type table struct {
 	Vocab, Order int
-	W            []float64 // [(vocab+1)^order][vocab]
+	W            []float64 // logits [(vocab+1)^order][vocab], then values [(vocab+1)^order]
 }
+
+// logits returns how many of W are logits.
+func (m *table) logits() int { return len(m.W) / (m.Vocab + 1) * m.Vocab }
+
+// value returns where the value before tokens[t] stands in W.
+func (m *table) value(tokens []int32, t int) int { return m.logits() + m.row(tokens, t)/m.Vocab }
 
 var caps = engine.Capabilities{
 	engine.CapLogProb: true, engine.CapSample: true, engine.CapFrozen: true, engine.CapTemperature: true,
-	engine.CapEntropy: true, engine.CapBlend: true, engine.CapBatchScope: true,
+	engine.CapEntropy: true, engine.CapBlend: true, engine.CapBatchScope: true, engine.CapValue: true, engine.CapRowTerms: true, engine.CapGradients: true,
 }
 
-// New makes a table with standard normal logits. (vocab+1)^order * vocab must not exceed a million.
+// New makes a table with standard normal logits and values of 0. (vocab+1)^order * vocab must not exceed a million.
 func New(vocab, order, context int, seed uint64) (*Table, error) {
 	n := float64(vocab) * math.Pow(float64(vocab+1), float64(order))
 	if vocab < 2 || order < 1 || context < 2 || n > 1e6 {
 		return nil, fmt.Errorf("table of %d ids, order %d, context %d: give at least 2, 1 and 2, and at most a million logits", vocab, order, context)
 	}
-	t := &Table{table: table{Vocab: vocab, Order: order, W: make([]float64, int(n))}, context: context, frozen: map[string]*Frozen{}}
+	t := &Table{table: table{Vocab: vocab, Order: order, W: make([]float64, int(n)/vocab*(vocab+1))}, context: context, frozen: map[string]*Frozen{}}
 	key := rng.New(seed, "tabular engine")
-	for i := range t.W {
+	for i := range int(n) {
 		t.W[i] = key.Normal(uint64(i))
 	}
 	t.reset()
@@ -59,6 +68,7 @@ func New(vocab, order, context int, seed uint64) (*Table, error) {
 func (t *Table) reset() {
 	n := len(t.W)
 	t.grad, t.m, t.v, t.updates, t.pending = make([]float64, n), make([]float64, n), make([]float64, n), 0, false
+	t.buffers = map[string][]float64{}
 }
 
 // row returns where the logits of tokens[t] begin in W.
@@ -112,46 +122,17 @@ func (t *Table) Info() engine.Info {
 	return engine.Info{Engine: "tabular", Model: "table", Params: n, Trainable: n, Context: t.context, VocabSize: t.Vocab, Precision: "f64", Kernels: "go", Threads: 1, PlanBytes: 32 * n, Caps: caps}
 }
 
-// Score implements engine.Engine.
-func (t *Table) Score(ctx context.Context, seqs []*engine.Sequence, want engine.Want) ([]*engine.Scores, error) {
-	return t.score(seqs, want, t.context)
-}
-
-func (m *table) score(seqs []*engine.Sequence, want engine.Want, context int) ([]*engine.Scores, error) {
-	info := engine.Info{Engine: "tabular", Caps: caps}
-	if err := info.Check("Score", want.Capabilities()); err != nil {
-		return nil, err
-	}
-	out := make([]*engine.Scores, len(seqs))
-	p := make([]float64, m.Vocab)
-	for i, s := range seqs {
-		if err := m.check(s, context); err != nil {
-			return nil, err
-		}
-		sc := &engine.Scores{LogProb: make([]float32, len(s.Tokens))}
-		if want.Entropy {
-			sc.Entropy = make([]float32, len(s.Tokens))
-		}
-		for t := 1; t < len(s.Tokens); t++ {
-			h := m.logProbs(s.Tokens, t, s.Temperature(), p)
-			sc.LogProb[t] = float32(p[s.Tokens[t]])
-			if !want.Entropy {
-				continue
-			}
-			if want.EntropyTemp != 0 {
-				h = m.logProbs(s.Tokens, t, want.EntropyTemp, p)
-			}
-			sc.Entropy[t] = float32(h)
-		}
-		out[i] = sc
-	}
-	return out, nil
-}
-
 // Step implements engine.Engine: AdamW in float64.
 func (t *Table) Step(ctx context.Context, o engine.Optim) (engine.Update, error) {
-	if len(o.Groups) > 0 {
-		return engine.Update{}, fmt.Errorf("optimiser: the tabular engine has no parameter groups")
+	factor := 1.0 // of the values' learning rate
+	for name, f := range o.Groups {
+		if name != engine.GroupValueHead || !(f >= 0) {
+			return engine.Update{}, fmt.Errorf("optimiser: groups names %q with factor %g: the tabular engine has the group %q, and factors are at least 0", name, f, engine.GroupValueHead)
+		}
+		factor = f
+	}
+	if err := t.settled("Step"); err != nil {
+		return engine.Update{}, err
 	}
 	if !t.pending {
 		return engine.Update{Step: t.updates, Skipped: true, LR: o.LR}, nil
@@ -175,21 +156,26 @@ func (t *Table) Step(ctx context.Context, o engine.Optim) (engine.Update, error)
 		g *= scale
 		t.m[i] = o.Beta1*t.m[i] + (1-o.Beta1)*g
 		t.v[i] = o.Beta2*t.v[i] + (1-o.Beta2)*g*g
-		t.W[i] -= o.LR * (o.WeightDecay*t.W[i] + t.m[i]/bias1/(math.Sqrt(t.v[i]/bias2)+o.Eps))
+		lr := o.LR
+		if i >= t.logits() {
+			lr *= factor
+		}
+		t.W[i] -= lr * (o.WeightDecay*t.W[i] + t.m[i]/bias1/(math.Sqrt(t.v[i]/bias2)+o.Eps))
 	}
 	return engine.Update{Step: t.updates, Norm: norm, Clipped: o.Clip > 0 && norm > o.Clip, LR: o.LR}, nil
 }
 
-// Weights returns the table itself, [(vocab+1)^order][vocab]; tests may change it.
-func (t *Table) Weights() []float64 { return t.W }
+// Weights returns the table of logits itself, [(vocab+1)^order][vocab]; tests may change it.
+func (t *Table) Weights() []float64 { return t.W[:t.logits()] }
+
+// Values returns the table of values itself, [(vocab+1)^order]; tests may change it.
+func (t *Table) Values() []float64 { return t.W[t.logits():] }
 
 // Gradient returns the gradient gathered since the last Step, shaped as Weights.
-func (t *Table) Gradient() []float64 { return t.grad }
+func (t *Table) Gradient() []float64 { return t.grad[:t.logits()] }
 
-// Gradients implements engine.Engine.
-func (t *Table) Gradients() (engine.Gradients, error) {
-	return nil, &engine.NotYet{Engine: "tabular", What: engine.CapGradients}
-}
+// ValueGradient is Gradient of Values.
+func (t *Table) ValueGradient() []float64 { return t.grad[t.logits():] }
 
 // Frozen is a copy of a table.
 type Frozen struct {
@@ -225,7 +211,7 @@ func (f *Frozen) Name() string { return f.name }
 
 // Score implements engine.Frozen.
 func (f *Frozen) Score(ctx context.Context, seqs []*engine.Sequence, want engine.Want) ([]*engine.Scores, error) {
-	return f.score(seqs, want, f.of.context)
+	return f.score(seqs, want, f.of)
 }
 
 // Sample implements engine.Frozen.
@@ -252,13 +238,17 @@ type state struct {
 	Updates int64
 	Names   []string
 	Frozen  [][]float64
+	Buffers map[string][]float64
 }
 
-const stateFormat = "hone tabular state 1"
+const stateFormat = "hone tabular state 2"
 
 // Save implements engine.Engine.
 func (t *Table) Save(ctx context.Context, w io.Writer) error {
-	s := state{Format: stateFormat, Table: t.table, M: t.m, V: t.v, Updates: t.updates, Names: t.order}
+	if err := t.settled("Save"); err != nil {
+		return err
+	}
+	s := state{Format: stateFormat, Table: t.table, M: t.m, V: t.v, Updates: t.updates, Names: t.order, Buffers: t.buffers}
 	for _, n := range t.order {
 		s.Frozen = append(s.Frozen, t.frozen[n].W)
 	}
@@ -285,10 +275,21 @@ func (t *Table) load(r io.Reader, all bool) error {
 			return fmt.Errorf("state: frozen copy %q has %d logits, want %d", s.Names[i], len(f), n)
 		}
 	}
+	for name, g := range s.Buffers {
+		if len(g) != n {
+			return fmt.Errorf("state: gradient buffer %q has %d numbers, want %d", name, len(g), n)
+		}
+	}
+	if err := t.settled("Load"); err != nil {
+		return err
+	}
 	copy(t.W, s.Table.W)
 	t.reset()
 	if !all {
 		return nil
+	}
+	if s.Buffers != nil {
+		t.buffers = s.Buffers
 	}
 	t.m, t.v, t.updates = s.M, s.V, s.Updates
 	before := t.frozen

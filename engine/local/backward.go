@@ -4,30 +4,32 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/hone-lm/hone/engine"
 	"github.com/hone-lm/hone/tensor"
 )
 
-// scratch are the buffers of Backward, one entry for each token of a micro-batch.
-type scratch struct {
-	rows          headRows
-	logp, entropy []float32
-	dLogp, dEnt   []float64
-	headL, headE  []float32 // derivatives in the order of the head's rows
-	views         []engine.View
-	mine          []rowAt
-}
-
-// rowAt is a row of a stream and its document in the micro-batch.
-type rowAt struct{ row, doc int }
-
 // place says where a row of the batch lies.
 type place struct{ stream, row int }
 
+// pass is the Backward of those streams of a batch that go to one gradient buffer.
+type pass struct {
+	e      *Engine
+	b      *engine.Batch
+	stats  *engine.Stats
+	in     []bool        // [stream] belongs to the pass
+	needs  []engine.Want // [stream]
+	seqs   []*engine.Sequence
+	number map[*engine.Sequence]int
+	rowsOf [][]place // [sequence]
+	whole  bool      // some objective wants whole rows: logits are computed twice
+	value  bool      // some objective reads the value head
+	scored *scored   // of batch-scope streams, nil without one
+}
+
 // Backward implements engine.Engine: for each micro-batch one forward pass, the objectives, one backward pass. Derivatives are computed in
-// float64 and rounded to float32 weights, the same road that a remote engine takes. After an error the whole gradient is cleared.
+// float64 and rounded to float32 weights, the same road that a remote engine takes. Objectives of batch scope are called once, after a
+// first pass over their sequences. After an error the whole gradient is cleared.
 func (e *Engine) Backward(ctx context.Context, b *engine.Batch) (engine.Stats, error) {
 	stats := engine.Stats{}
 	if err := e.mu.enter(); err != nil {
@@ -40,202 +42,234 @@ func (e *Engine) Backward(ctx context.Context, b *engine.Batch) (engine.Stats, e
 	if err := e.trainable(); err != nil {
 		return stats, err
 	}
-	seqs := b.Sequences()
-	number := make(map[*engine.Sequence]int, len(seqs))
-	for i, s := range seqs {
-		if err := e.live.check(s); err != nil {
-			return stats, err
-		}
-		number[s] = i
+	if err := e.checkBatch(b); err != nil {
+		return stats, err
 	}
-	rowsOf := make([][]place, len(seqs))
-	fused := true
+	var into []string // gradient buffers, in order of appearance
 	for i := range b.Streams {
-		s := &b.Streams[i]
-		stats.Streams = append(stats.Streams, engine.StreamStats{Name: s.Name})
-		fused = fused && s.Obj.Scope() == engine.ScopeToken
-		for k := range s.Rows {
-			at := number[s.Rows[k].Seq]
-			rowsOf[at] = append(rowsOf[at], place{i, k})
-		}
+		stats.Streams = append(stats.Streams, engine.StreamStats{Name: b.Streams[i].Name})
+		into = appendNew(into, b.Streams[i].Into)
 	}
-	for _, micro := range pack(seqs, e.opt.MicroTokens) {
-		err := ctx.Err()
-		if err == nil {
-			err = e.backwardMicro(b, seqs, micro, rowsOf, fused, &stats)
-		}
-		if err != nil {
+	for _, name := range into {
+		if err := e.backwardInto(ctx, b, name, &stats); err != nil {
 			e.clear()
+			e.clearBuffers(into)
 			return stats, err
 		}
 	}
-	stats.Sequences = len(seqs)
-	e.grads = e.grads || len(seqs) > 0
+	stats.Sequences = len(b.Sequences())
+	if len(into) > 1 { // a token may be in several passes
+		stats.Trained = trained(b)
+	}
 	return stats, nil
 }
 
-// clear drops the gradient gathered so far: part of a step must not be taken for the whole.
+func appendNew(list []string, name string) []string {
+	for _, n := range list {
+		if n == name {
+			return list
+		}
+	}
+	return append(list, name)
+}
+
+// checkBatch refuses sequences that a model cannot run and teachers that the engine cannot reach, and makes the value head that a stream reads.
+func (e *Engine) checkBatch(b *engine.Batch) error {
+	for _, s := range b.Sequences() {
+		if err := e.live.check(s); err != nil {
+			return err
+		}
+	}
+	for i := range b.Streams {
+		s := &b.Streams[i]
+		need := s.Obj.Needs()
+		if need.Value {
+			e.critic()
+		}
+		if need.Term == nil {
+			continue
+		}
+		teacher, err := teacherOf(need.Term, e.live)
+		if err != nil {
+			return fmt.Errorf("stream %q: %w", s.Name, err)
+		}
+		for k := range s.Rows {
+			if teacher == nil {
+				break
+			}
+			if err := teacher.check(s.Rows[k].Seq); err != nil {
+				return fmt.Errorf("stream %q: row term %s: its teacher: %w", s.Name, need.Term.Name(), err)
+			}
+		}
+	}
+	return nil
+}
+
+// backwardInto runs the streams that go to one gradient buffer.
+func (e *Engine) backwardInto(ctx context.Context, b *engine.Batch, name string, stats *engine.Stats) error {
+	p := &pass{e: e, b: b, stats: stats, number: map[*engine.Sequence]int{}}
+	batch := false
+	for i := range b.Streams {
+		s := &b.Streams[i]
+		p.in, p.needs = append(p.in, s.Into == name), append(p.needs, engine.Want{})
+		if !p.in[i] {
+			continue
+		}
+		p.needs[i] = s.Obj.Needs()
+		p.value = p.value || p.needs[i].Value
+		batch = batch || p.batchScope(i)
+		p.whole = p.whole || s.Obj.Scope() == engine.ScopeSequence || s.Obj.Scope() == engine.ScopeUnit
+		for k := range s.Rows {
+			at, known := p.number[s.Rows[k].Seq]
+			if !known {
+				at = len(p.seqs)
+				p.number[s.Rows[k].Seq] = at
+				p.seqs, p.rowsOf = append(p.seqs, s.Rows[k].Seq), append(p.rowsOf, nil)
+			}
+			p.rowsOf[at] = append(p.rowsOf[at], place{i, k})
+		}
+	}
+	e.added(name, len(p.seqs) > 0)
+	defer e.into(name)()
+	if batch {
+		if err := p.scoreStep(ctx); err != nil {
+			return err
+		}
+	}
+	for _, micro := range pack(p.seqs, e.opt.MicroTokens) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := p.backward(micro); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *pass) batchScope(stream int) bool {
+	return p.in[stream] && p.b.Streams[stream].Obj.Scope() == engine.ScopeBatch
+}
+
+// clear drops the optimiser's gradient gathered so far: part of a step must not be taken for the whole.
 func (e *Engine) clear() {
 	e.adam.ZeroGrad()
 	e.grads = false
 }
 
-func (e *Engine) backwardMicro(b *engine.Batch, seqs []*engine.Sequence, micro []int, rowsOf [][]place, fused bool, stats *engine.Stats) error {
-	w := &e.work
+// forward runs the model over a micro-batch. The rows asked of the head are the tokens that a stream counts; with scoring those of batch-scope
+// streams alone, and nothing is recorded.
+func (p *pass) forward(micro []int, scoring bool) (*tensor.Tensor, error) {
+	e, w := p.e, &p.e.work
 	w.rows.reset()
 	e.in.Recompute = e.opt.Recompute
-	fillInput(&e.in, seqs, micro)
+	fillInput(&e.in, p.seqs, micro)
 	for i, at := range micro {
-		s, from := seqs[at], e.in.Docs[i].From
+		s, from := p.seqs[at], e.in.Docs[i].From
 		for t := 1; t < len(s.Tokens); t++ {
-			if counted(b, rowsOf[at], t) {
+			if p.counted(at, t, scoring) {
 				w.rows.add(i, t, int32(from+t-1), s.Tokens[t], s.Temperature())
 			}
 		}
 	}
-	stats.Tokens += len(e.in.Tokens)
-	stats.Trained += len(w.rows.Row)
-	w.fit(len(e.in.Tokens), len(w.rows.Row))
+	p.stats.Tokens += len(e.in.Tokens)
+	w.fit(len(e.in.Tokens), len(micro), p.needs)
+	w.headL, w.headE = room(w.headL, len(w.rows.Row)), room(w.headE, len(w.rows.Row))
 
 	e.tape.Reset()
-	e.tape.Record(true)
+	e.tape.Record(!scoring)
 	hidden := e.live.m.Forward(e.tape, &e.in)
 	e.head.W = e.live.m.HeadWeight()
-	dHidden := e.tape.GradOf(hidden)
-	var err error
-	if fused {
-		e.head.Fused(hidden, w.rows.HeadRows, dHidden, func(lo, hi int, logp, entropy, dLogp, dEntropy []float32) {
-			if err != nil {
-				return
-			}
-			if err = w.take(seqs, micro, e.in.Docs, lo, hi, logp, entropy); err != nil {
-				return
-			}
-			e.tokenLosses(b, micro, rowsOf, lo, hi, stats)
-			w.give(e.in.Docs, lo, hi, dLogp, dEntropy)
-		})
-	} else {
-		n := len(w.rows.Row)
-		sc := tensor.HeadScores{LogProb: w.headL[:n], Entropy: w.headE[:n]}
-		e.head.Score(hidden, w.rows.HeadRows, &sc)
-		if err = w.take(seqs, micro, e.in.Docs, 0, n, sc.LogProb, sc.Entropy); err == nil {
-			e.wholeLosses(b, micro, rowsOf, stats)
-			w.give(e.in.Docs, 0, n, w.headL[:n], w.headE[:n])
-			e.head.Grad(hidden, w.rows.HeadRows, w.headL[:n], w.headE[:n], dHidden)
-		}
+	if p.value {
+		w.readValues(e.live.m.ValueHead(), hidden, e.in.Docs)
 	}
-	if err != nil {
-		return err
-	}
-	for i := range stats.Streams {
-		if l := stats.Streams[i].Loss; math.IsNaN(l) || math.IsInf(l, 0) {
-			return fmt.Errorf("stream %q: the loss is %g after sequence %s: nothing was updated", stats.Streams[i].Name, l, name(seqs[micro[len(micro)-1]]))
-		}
-	}
-	e.tape.Backward()
-	return nil
+	return hidden, p.bindTerms(micro, scoring, hidden)
 }
 
-func counted(b *engine.Batch, rows []place, t int) bool {
-	for _, p := range rows {
-		if b.Streams[p.stream].Rows[p.row].Mask[t] {
+// counted reports whether a stream has token t of a sequence in its mask.
+func (p *pass) counted(seq, t int, scoring bool) bool {
+	for _, at := range p.rowsOf[seq] {
+		if p.b.Streams[at.stream].Rows[at.row].Mask[t] && (!scoring || p.batchScope(at.stream)) {
 			return true
 		}
 	}
 	return false
 }
 
-func (w *scratch) fit(tokens, rows int) {
-	if cap(w.logp) < tokens {
-		w.logp, w.entropy = make([]float32, tokens), make([]float32, tokens)
-		w.dLogp, w.dEnt = make([]float64, tokens), make([]float64, tokens)
+// backward adds the gradient of a micro-batch.
+func (p *pass) backward(micro []int) error {
+	e, w := p.e, &p.e.work
+	hidden, err := p.forward(micro, false)
+	if err != nil {
+		return err
 	}
-	w.logp, w.entropy, w.dLogp, w.dEnt = w.logp[:tokens], w.entropy[:tokens], w.dLogp[:tokens], w.dEnt[:tokens]
-	clear(w.logp) // what no stream counts reads as 0
-	clear(w.entropy)
-	clear(w.dLogp)
-	clear(w.dEnt)
-	if cap(w.headL) < rows {
-		w.headL, w.headE = make([]float32, rows), make([]float32, rows)
+	p.stats.Trained += len(w.rows.Row)
+	if p.scored != nil {
+		p.seed(micro)
 	}
+	dHidden := e.tape.GradOf(hidden)
+	if !p.whole {
+		e.head.Fused(hidden, w.rows.HeadRows, dHidden, func(lo, hi int, logp, entropy, dLogp, dEntropy []float32) {
+			if err != nil {
+				return
+			}
+			if err = p.take(micro, lo, hi, logp, entropy); err != nil {
+				return
+			}
+			p.tokenLosses(micro, lo, hi)
+			w.give(e.in.Docs, lo, hi, dLogp, dEntropy)
+		})
+	} else {
+		n := len(w.rows.Row)
+		sc := tensor.HeadScores{LogProb: w.headL, Entropy: w.headE}
+		e.head.Score(hidden, w.rows.HeadRows, &sc)
+		if err = p.take(micro, 0, n, sc.LogProb, sc.Entropy); err == nil {
+			p.wholeLosses(micro)
+			w.give(e.in.Docs, 0, n, w.headL, w.headE)
+			e.head.Grad(hidden, w.rows.HeadRows, w.headL, w.headE, dHidden)
+		}
+	}
+	if err == nil && p.scored != nil {
+		err = p.asScored(micro)
+	}
+	if err == nil {
+		err = p.checkLosses(name(p.seqs[micro[len(micro)-1]]))
+	}
+	if err != nil {
+		return err
+	}
+	if p.value {
+		e.live.m.ValueHead().Grad(hidden, w.giveValues(e.in.Docs), dHidden)
+	}
+	e.tape.Backward()
+	return nil
 }
 
-// take spreads the head's results over the tokens and stops at the first that is not a number.
-func (w *scratch) take(seqs []*engine.Sequence, micro []int, docs []tensor.Doc, lo, hi int, logp, entropy []float32) error {
-	for k := lo; k < hi; k++ {
-		l := logp[k-lo]
-		if l-l != 0 {
-			s := seqs[micro[w.rows.seq[k]]]
-			return fmt.Errorf("sequence %s: the log-prob of token %d (id %d) is %g: the model's weights or its input are not finite; nothing was updated", name(s), w.rows.tok[k], s.Tokens[w.rows.tok[k]], l)
+func (p *pass) checkLosses(after string) error {
+	for i := range p.stats.Streams {
+		if l := p.stats.Streams[i].Loss; math.IsNaN(l) || math.IsInf(l, 0) {
+			return fmt.Errorf("stream %q: the loss is %g after sequence %s: nothing was updated", p.stats.Streams[i].Name, l, after)
 		}
-		at := docs[w.rows.seq[k]].From + w.rows.tok[k]
-		w.logp[at], w.entropy[at] = l, entropy[k-lo]
 	}
 	return nil
 }
 
-// give rounds derivatives to float32 in the order of the head's rows.
-func (w *scratch) give(docs []tensor.Doc, lo, hi int, dLogp, dEntropy []float32) {
-	for k := lo; k < hi; k++ {
-		at := docs[w.rows.seq[k]].From + w.rows.tok[k]
-		dLogp[k-lo], dEntropy[k-lo] = float32(w.dLogp[at]), float32(w.dEnt[at])
-	}
-}
-
-// view shows tokens [from, to) of a row whose document starts at doc.
-func (w *scratch) view(r *engine.Row, doc, from, to int) engine.View {
-	lo, hi := doc+from, doc+to
-	return engine.View{Row: r, From: from, To: to, LogProb: w.logp[lo:hi], Entropy: w.entropy[lo:hi], DLogProb: w.dLogp[lo:hi], DEntropy: w.dEnt[lo:hi]}
-}
-
-// tokenLosses evaluates token-scope objectives on head rows [lo, hi), sequence by sequence.
-func (e *Engine) tokenLosses(b *engine.Batch, micro []int, rowsOf [][]place, lo, hi int, stats *engine.Stats) {
-	w := &e.work
-	for k := lo; k < hi; {
-		seq := w.rows.seq[k]
-		end := k
-		for end < hi && w.rows.seq[end] == seq {
-			end++
-		}
-		for _, p := range rowsOf[micro[seq]] {
-			s := &b.Streams[p.stream]
-			w.views = append(w.views[:0], w.view(&s.Rows[p.row], e.in.Docs[seq].From, w.rows.tok[k], w.rows.tok[end-1]+1))
-			stats.Streams[p.stream].Loss += s.Obj.Eval(w.views, &stats.Streams[p.stream].Tally)
-		}
-		k = end
-	}
-}
-
-// wholeLosses evaluates objectives on whole rows: one at a time, or the rows of a unit together, in the order of their stream.
-func (e *Engine) wholeLosses(b *engine.Batch, micro []int, rowsOf [][]place, stats *engine.Stats) {
-	w := &e.work
+// trained counts the tokens of a batch that are in at least one mask.
+func trained(b *engine.Batch) int {
+	in := map[*engine.Sequence][]bool{}
+	n := 0
 	for i := range b.Streams {
-		s, st := &b.Streams[i], &stats.Streams[i]
-		w.mine = w.mine[:0]
-		for k, at := range micro {
-			for _, p := range rowsOf[at] {
-				if p.stream == i {
-					w.mine = append(w.mine, rowAt{row: p.row, doc: k})
+		for _, r := range b.Streams[i].Rows {
+			if in[r.Seq] == nil {
+				in[r.Seq] = make([]bool, len(r.Seq.Tokens))
+			}
+			for t, m := range r.Mask {
+				if m && !in[r.Seq][t] {
+					in[r.Seq][t] = true
+					n++
 				}
 			}
-		}
-		slices.SortFunc(w.mine, func(a, b rowAt) int { return a.row - b.row })
-		done := map[int64]bool{}
-		for k, first := range w.mine {
-			unit := s.Rows[first.row].Seq.Unit
-			together := s.Obj.Scope() == engine.ScopeUnit
-			if together && done[unit] {
-				continue
-			}
-			done[unit] = true
-			w.views = w.views[:0]
-			for j, r := range w.mine[k:] {
-				if j == 0 || together && s.Rows[r.row].Seq.Unit == unit {
-					row := &s.Rows[r.row]
-					w.views = append(w.views, w.view(row, e.in.Docs[r.doc].From, 0, len(row.Seq.Tokens)))
-				}
-			}
-			st.Loss += s.Obj.Eval(w.views, &st.Tally)
 		}
 	}
+	return n
 }

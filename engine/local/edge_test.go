@@ -132,7 +132,7 @@ func TestOptimRefused(t *testing.T) {
 		"beta2":  func(o *engine.Optim) { o.Beta2 = -0.1 },
 		"eps":    func(o *engine.Optim) { o.Eps = -1 },
 		"clip":   func(o *engine.Optim) { o.Clip = math.Inf(-1) },
-		"groups": func(o *engine.Optim) { o.Groups = map[string]float64{"value_head": 2} },
+		"groups": func(o *engine.Optim) { o.Groups = map[string]float64{"critic": 2} },
 	} {
 		if _, err := e.Backward(ctx, normalised(t, engine.Stream{Name: "sft", Obj: objective.CrossEntropy{}, Rows: []engine.Row{fullRow(prompt(1, 9))}})); err != nil {
 			t.Fatal(err)

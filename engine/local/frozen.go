@@ -10,7 +10,7 @@ import (
 
 // Frozen is a copy that no optimiser changes.
 type Frozen struct {
-	runner
+	*runner
 	name    string
 	e       *Engine
 	ref     string // where Open read it; "" = a copy of the trained model
@@ -66,7 +66,7 @@ func (e *Engine) keep(name string, m *model.Model) *Frozen {
 	}
 	opt := e.opt
 	opt.Context = min(opt.Context, m.Config.MaxPos)
-	f := &Frozen{runner: runner{m: m, opt: opt, tok: e.tok, mu: &e.mu}, name: name, e: e}
+	f := &Frozen{runner: &runner{m: m, opt: opt, tok: e.tok, mu: &e.mu}, name: name, e: e}
 	e.frozen[name] = f
 	return f
 }
@@ -82,6 +82,11 @@ func (f *Frozen) Blend(ctx context.Context, decay float64) error {
 	defer f.mu.Unlock()
 	if !(decay >= 0 && decay <= 1) {
 		return fmt.Errorf("frozen model %q: blend with decay %g: give 0 to 1", f.name, decay)
+	}
+	if f.m.ValueHead() != nil { // a model without one has one of zeros
+		f.e.critic()
+	} else if f.e.live.m.ValueHead() != nil {
+		f.m.AddValueHead()
 	}
 	mine, live := f.m.Params(), f.e.live.m.Params()
 	if len(mine) != len(live) || f.name == Base && f.m.Adapter() != nil {

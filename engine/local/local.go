@@ -6,6 +6,7 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -49,6 +50,10 @@ type Engine struct {
 
 	frozen map[string]*Frozen
 	order  []string // names in frozen, in the order they were made
+
+	buffers map[string]*buffer // named gradients
+	home    [][]float32        // [parameter] weights that LookAhead puts back
+	away    bool               // the weights are moved
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -56,6 +61,7 @@ var _ engine.Engine = (*Engine)(nil)
 var caps = engine.Capabilities{
 	engine.CapLogProb: true, engine.CapSample: true, engine.CapFrozen: true, engine.CapTemperature: true,
 	engine.CapEntropy: true, engine.CapTopK: true, engine.CapRules: true, engine.CapBlend: true, engine.CapHidden: true,
+	engine.CapValue: true, engine.CapRowTerms: true, engine.CapBatchScope: true, engine.CapGradients: true,
 }
 
 // New makes an engine for a model; the model's adapter, if it has one, is what will be trained. tok may be nil when no stop strings are used.
@@ -72,7 +78,7 @@ func New(m *model.Model, tok token.Tokenizer, opt Options) (*Engine, error) {
 	if tok != nil && tok.VocabSize() > m.Config.Vocab {
 		return nil, fmt.Errorf("%s: the tokenizer has %d ids but the model's vocabulary %d: they are not from the same model", tok.Name(), tok.VocabSize(), m.Config.Vocab)
 	}
-	e := &Engine{opt: opt, tok: tok, tape: tensor.NewTape(), frozen: map[string]*Frozen{}}
+	e := &Engine{opt: opt, tok: tok, tape: tensor.NewTape(), frozen: map[string]*Frozen{}, buffers: map[string]*buffer{}}
 	e.live = &runner{m: m, opt: opt, tok: tok, mu: &e.mu}
 	return e, nil
 }
@@ -87,7 +93,11 @@ func (e *Engine) trainable() error {
 	}
 	var decay, plain tensor.ParamGroup
 	decay.Decay = true
+	head := e.live.m.ValueHead()
 	for _, p := range e.live.m.Params() {
+		if head != nil && (p.Tensor == head.W || p.Tensor == head.B) {
+			continue
+		}
 		if p.Decay {
 			decay.Params = append(decay.Params, p.Tensor)
 		} else {
@@ -95,6 +105,9 @@ func (e *Engine) trainable() error {
 		}
 	}
 	e.adam = tensor.NewAdamW(decay, plain)
+	if head != nil {
+		e.joinCritic()
+	}
 	return nil
 }
 
@@ -134,7 +147,7 @@ func (e *Engine) Step(ctx context.Context, o engine.Optim) (engine.Update, error
 		return engine.Update{}, err
 	}
 	defer e.mu.Unlock()
-	if err := checkOptim(o); err != nil {
+	if err := errors.Join(checkOptim(o), e.settled("Step")); err != nil {
 		return engine.Update{}, err
 	}
 	if !e.grads {
@@ -143,6 +156,9 @@ func (e *Engine) Step(ctx context.Context, o engine.Optim) (engine.Update, error
 			u.Step = e.adam.Steps
 		}
 		return u, nil
+	}
+	for i := range e.criticSlots() {
+		e.criticSlots()[i].LRScale = groupFactor(o, engine.GroupValueHead)
 	}
 	norm, err := e.adam.Step(tensor.AdamConfig{LR: o.LR, Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, Decay: o.WeightDecay, Clip: o.Clip})
 	e.clear()
@@ -163,9 +179,22 @@ func checkOptim(o engine.Optim) error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Groups)) {
-		return fmt.Errorf("optimiser: groups names %q, but this engine has no such parameter group: leave it out", name)
+		if name != engine.GroupValueHead {
+			return fmt.Errorf("optimiser: groups names %q, but this engine has no such parameter group: it has %q", name, engine.GroupValueHead)
+		}
+		if f := o.Groups[name]; !(f >= 0 && f*o.LR < math.MaxFloat32) {
+			return fmt.Errorf("optimiser: groups: the learning-rate factor of %q is %g: it must be at least 0 and finite", name, f)
+		}
 	}
 	return nil
+}
+
+// groupFactor returns the learning-rate factor of a parameter group.
+func groupFactor(o engine.Optim, group string) float64 {
+	if f, ok := o.Groups[group]; ok {
+		return f
+	}
+	return 1
 }
 
 // Sample implements engine.Engine.
@@ -178,21 +207,25 @@ func (e *Engine) Score(ctx context.Context, seqs []*engine.Sequence, want engine
 	return e.live.Score(ctx, seqs, want)
 }
 
-// Gradients implements engine.Engine.
-func (e *Engine) Gradients() (engine.Gradients, error) {
-	return nil, &engine.NotYet{Engine: "local", What: engine.CapGradients}
-}
-
-// Export implements engine.Engine: the adapter when there is one, otherwise the whole model in f32.
+// Export implements engine.Engine: the adapter when there is one, otherwise the whole model in f32; beside it the value head, if there is one.
 func (e *Engine) Export(ctx context.Context, dir string) error {
 	if err := e.mu.enter(); err != nil {
 		return err
 	}
 	defer e.mu.Unlock()
-	if e.live.m.Adapter() != nil {
-		return e.live.m.SaveAdapter(dir)
+	err := e.settled("Export")
+	m := e.live.m
+	switch {
+	case err != nil:
+	case m.Adapter() != nil:
+		err = m.SaveAdapter(dir)
+	default:
+		err = m.SaveHF(dir, safetensors.F32)
 	}
-	return e.live.m.SaveHF(dir, safetensors.F32)
+	if err == nil && m.ValueHead() != nil {
+		err = m.SaveValueHead(dir)
+	}
+	return err
 }
 
 // Close implements engine.Engine.

@@ -21,6 +21,8 @@ type runner struct {
 	head tensor.Head
 	in   model.Input
 	kv   *tensor.KV
+
+	terms rowTerms // of Score
 }
 
 // guard lets one forward pass run at a time, and none on what a failed load left behind.
@@ -95,8 +97,13 @@ func (r *runner) Score(ctx context.Context, seqs []*engine.Sequence, want engine
 	if want.TopK < 0 || want.TopK > r.m.Config.Vocab {
 		return nil, fmt.Errorf("score: top-k of %d from a vocabulary of %d ids: ask for fewer", want.TopK, r.m.Config.Vocab)
 	}
-	if t := want.EntropyTemp; t != 0 && !(t >= MinTemperature && t <= 1e6) {
-		return nil, fmt.Errorf("score: entropy at temperature %g: give %g to 1e6, or 0 for the sequence's own", t, MinTemperature)
+	for _, t := range []float32{want.Temp, want.EntropyTemp} {
+		if t != 0 && !(t >= MinTemperature && t <= 1e6) {
+			return nil, fmt.Errorf("score: temperature %g: give %g to 1e6, or 0 for the sequence's own", t, MinTemperature)
+		}
+	}
+	if err := r.checkTerm(seqs, want.Term); err != nil {
+		return nil, err
 	}
 	if err := r.mu.enter(); err != nil {
 		return nil, err
@@ -112,7 +119,9 @@ func (r *runner) score(ctx context.Context, seqs []*engine.Sequence, want engine
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		r.scoreMicro(seqs, micro, want, out)
+		if err := r.scoreMicro(seqs, micro, want, out); err != nil {
+			return nil, err
+		}
 		for _, at := range micro {
 			for t, lp := range out[at].LogProb {
 				if lp-lp != 0 {
@@ -124,47 +133,74 @@ func (r *runner) score(ctx context.Context, seqs []*engine.Sequence, want engine
 	return out, nil
 }
 
-func (r *runner) scoreMicro(seqs []*engine.Sequence, micro []int, want engine.Want, out []*engine.Scores) {
+// checkTerm refuses a row term whose teacher cannot run the sequences.
+func (r *runner) checkTerm(seqs []*engine.Sequence, term engine.RowTerm) error {
+	if term == nil {
+		return nil
+	}
+	teacher, err := teacherOf(term, r)
+	if err != nil || teacher == nil {
+		return err
+	}
+	for _, s := range seqs {
+		if err := teacher.check(s); err != nil {
+			return fmt.Errorf("row term %s: its teacher: %w", term.Name(), err)
+		}
+	}
+	return nil
+}
+
+// hidden runs the model over a micro-batch and returns the hidden states after the final norm, which lie on the runner's tape.
+func (r *runner) hidden(seqs []*engine.Sequence, micro []int) *tensor.Tensor {
 	t := r.prepare()
-	var rows headRows
 	fillInput(&r.in, seqs, micro)
+	return r.m.Forward(t, &r.in)
+}
+
+func (r *runner) scoreMicro(seqs []*engine.Sequence, micro []int, want engine.Want, out []*engine.Scores) error {
+	hidden := r.hidden(seqs, micro)
+	var rows headRows
 	for i, at := range micro {
 		s := seqs[at]
 		for tok := 1; tok < len(s.Tokens); tok++ {
 			temp := s.Temperature()
-			if want.Entropy && want.EntropyTemp != 0 {
-				temp = want.EntropyTemp
+			if want.Temp != 0 {
+				temp = want.Temp
 			}
 			rows.add(i, tok, int32(r.in.Docs[i].From+tok-1), s.Tokens[tok], temp)
 		}
 	}
-	hidden := r.m.Forward(t, &r.in)
 	n := len(rows.Row)
 	sc := tensor.HeadScores{LogProb: make([]float32, n), Entropy: make([]float32, n), TopK: want.TopK}
 	if want.TopK > 0 {
 		sc.TopID, sc.TopLogProb = make([]int32, n*want.TopK), make([]float32, n*want.TopK)
 	}
-	r.head.Score(hidden, rows.HeadRows, &sc)
-	logProb := sc.LogProb
-	if want.Entropy && want.EntropyTemp != 0 { // entropy at another temperature: log-probs need their own pass
-		for k := range rows.Temp {
-			rows.Temp[k] = seqs[micro[rows.seq[k]]].Temperature()
+	var term termColumn
+	if want.Term != nil {
+		term.value = make([]float32, len(r.in.Tokens))
+		r.terms.begin(seqs, micro, r.in.Docs, &rows)
+		if err := r.terms.bind(want.Term, &term, r, hidden, func(int) bool { return true }); err != nil {
+			return err
 		}
-		logProb = make([]float32, n)
-		r.head.Score(hidden, rows.HeadRows, &tensor.HeadScores{LogProb: logProb, TopK: want.TopK, TopID: sc.TopID, TopLogProb: sc.TopLogProb})
+		rows.Terms = &r.terms
+	}
+	r.head.Score(hidden, rows.HeadRows, &sc)
+	if want.Entropy && want.EntropyTemp != 0 { // at another temperature: a pass of its own
+		rows.Terms = nil
+		for k := range rows.Temp {
+			rows.Temp[k] = want.EntropyTemp
+		}
+		r.head.Score(hidden, rows.HeadRows, &tensor.HeadScores{Entropy: sc.Entropy})
 	}
 	for i, at := range micro {
-		out[at] = newScores(len(seqs[at].Tokens), want)
-		if want.Hidden {
-			d := r.in.Docs[i]
-			for row := d.From; row < d.To; row++ {
-				out[at].Hidden[row-d.From] = append([]float32(nil), hidden.Row(row)...)
-			}
+		out[at] = r.scoresOf(hidden, r.in.Docs[i], want)
+		if want.Term != nil {
+			out[at].Term = term.value[r.in.Docs[i].From:r.in.Docs[i].To]
 		}
 	}
 	for k := range n {
 		o, tok := out[micro[rows.seq[k]]], rows.tok[k]
-		o.LogProb[tok] = logProb[k]
+		o.LogProb[tok] = sc.LogProb[k]
 		if want.Entropy {
 			o.Entropy[tok] = sc.Entropy[k]
 		}
@@ -173,9 +209,12 @@ func (r *runner) scoreMicro(seqs []*engine.Sequence, micro []int, want engine.Wa
 			o.TopLogP[tok] = sc.TopLogProb[k*want.TopK : (k+1)*want.TopK]
 		}
 	}
+	return nil
 }
 
-func newScores(n int, want engine.Want) *engine.Scores {
+// scoresOf makes the scores of one document, with what comes from its hidden states alone.
+func (r *runner) scoresOf(hidden *tensor.Tensor, d tensor.Doc, want engine.Want) *engine.Scores {
+	n := d.To - d.From
 	s := &engine.Scores{LogProb: make([]float32, n)}
 	if want.Entropy {
 		s.Entropy = make([]float32, n)
@@ -185,6 +224,19 @@ func newScores(n int, want engine.Want) *engine.Scores {
 	}
 	if want.Hidden {
 		s.Hidden = make([][]float32, n)
+		for t := range s.Hidden {
+			s.Hidden[t] = append([]float32(nil), hidden.Row(d.From+t)...)
+		}
+	}
+	if want.Value {
+		s.Value = make([]float32, n)
+		if v := r.m.ValueHead(); v != nil && n > 0 { // token t has the value of the hidden state before it
+			rows := tensor.Tensor{Rows: n, Cols: hidden.Cols, Data: hidden.Data[d.From*hidden.Cols : d.To*hidden.Cols]}
+			v.Score(&rows, s.Value)
+			s.LastValue = s.Value[n-1]
+			copy(s.Value[1:], s.Value[:n-1])
+			s.Value[0] = 0
+		}
 	}
 	return s
 }

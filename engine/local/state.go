@@ -10,18 +10,28 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/hone-lm/hone/model"
+	"github.com/hone-lm/hone/tensor"
 )
 
 // stateHeader stands before the raw float32 numbers (little endian) of a saved state: the trained weights, then, when Updates > 0, their two
-// moments, then the trained weights of each frozen model that is not read again from where it came.
+// moments, then the trained weights of each frozen model that is not read again from where it came, then the gradient buffers that hold something.
 type stateHeader struct {
 	Format  string        `json:"format"`
 	Base    string        `json:"base,omitempty"` // hash of the weights under an adapter
 	Updates int64         `json:"updates"`
-	Tensors []stateTensor `json:"tensors"`
+	Critic  int64         `json:"critic,omitempty"` // updates done when the value head joined
+	Tensors []stateTensor `json:"tensors"`          // a value head's stand last
 	Frozen  []stateFrozen `json:"frozen,omitempty"`
+	Buffers []stateBuffer `json:"buffers,omitempty"`
+}
+
+type stateBuffer struct {
+	Name   string `json:"name"`
+	Filled bool   `json:"filled"`
 }
 
 type stateTensor struct {
@@ -35,6 +45,7 @@ type stateFrozen struct {
 	Ref     string `json:"ref,omitempty"`     // opened from there
 	Hash    string `json:"hash,omitempty"`    // of the weights there
 	Blended bool   `json:"blended,omitempty"` // opened, then changed: its weights are in the state
+	Value   bool   `json:"value,omitempty"`   // it has a value head
 }
 
 // stored reports whether the state holds the model's weights.
@@ -48,18 +59,10 @@ func (e *Engine) Save(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	defer e.mu.Unlock()
-	h := stateHeader{Format: stateFormat, Base: e.baseHash()}
-	params := e.live.m.Params()
-	for _, p := range params {
-		h.Tensors = append(h.Tensors, stateTensor{p.Name, len(p.Data)})
+	if err := e.settled("Save"); err != nil {
+		return err
 	}
-	if e.adam != nil {
-		h.Updates = e.adam.Steps
-	}
-	for _, n := range e.order {
-		f := e.frozen[n]
-		h.Frozen = append(h.Frozen, stateFrozen{Name: n, Off: n == Base && f.m.Adapter() != nil, Ref: f.ref, Hash: f.hash, Blended: f.blended && f.ref != ""})
-	}
+	h, params := e.header(), e.live.m.Params()
 	b := bufio.NewWriterSize(w, 1<<20)
 	line, err := json.Marshal(h)
 	if err != nil {
@@ -83,7 +86,53 @@ func (e *Engine) Save(ctx context.Context, w io.Writer) error {
 			}
 		}
 	}
+	for _, g := range h.Buffers {
+		for i := range params {
+			if g.Filled {
+				put(e.buffer(g.Name).data[i])
+			}
+		}
+	}
 	return b.Flush()
+}
+
+// header describes the engine as it is now.
+func (e *Engine) header() stateHeader {
+	h := stateHeader{Format: stateFormat, Base: e.baseHash()}
+	for _, p := range e.live.m.Params() {
+		h.Tensors = append(h.Tensors, stateTensor{p.Name, len(p.Data)})
+	}
+	if e.adam != nil {
+		h.Updates = e.adam.Steps
+	}
+	for _, s := range e.criticSlots() {
+		h.Critic = s.Joined
+	}
+	for _, n := range e.order {
+		f := e.frozen[n]
+		s := stateFrozen{Name: n, Off: n == Base && f.m.Adapter() != nil, Ref: f.ref, Hash: f.hash, Blended: f.blended && f.ref != ""}
+		s.Value = s.stored() && f.m.ValueHead() != nil
+		h.Frozen = append(h.Frozen, s)
+	}
+	for _, n := range slices.Sorted(maps.Keys(e.buffers)) {
+		h.Buffers = append(h.Buffers, stateBuffer{n, e.buffers[n].filled})
+	}
+	return h
+}
+
+// value reports whether the state's model has a value head.
+func (h *stateHeader) value() bool {
+	n := len(h.Tensors)
+	return n > 0 && h.Tensors[n-1].Name == tensor.ValueBiasName
+}
+
+// shape gives a model a value head or takes it away.
+func shape(m *model.Model, value bool) {
+	if value {
+		m.AddValueHead()
+	} else {
+		m.DropValueHead()
+	}
 }
 
 // Load implements engine.Engine.
@@ -95,6 +144,9 @@ func (e *Engine) LoadWeights(ctx context.Context, r io.Reader) error { return e.
 func (e *Engine) read(r io.Reader, all bool) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if err := e.settled("Load"); err != nil {
+		return err
+	}
 	b := bufio.NewReaderSize(r, 1<<20)
 	h, err := e.readHeader(b)
 	if err != nil {
@@ -135,8 +187,11 @@ func (e *Engine) readHeader(b *bufio.Reader) (*stateHeader, error) {
 	if h.Format != stateFormat {
 		return nil, fmt.Errorf("state: format %q, this hone reads %q: it was written by another version", h.Format, stateFormat)
 	}
-	if err := sameTensors(e.live.m.Params(), h.Tensors); err != nil {
+	if err := sameTensors(e.live.m, h); err != nil {
 		return nil, err
+	}
+	if h.Updates < 0 || h.Critic < 0 || h.Critic > h.Updates {
+		return nil, fmt.Errorf("state: damaged header: %d updates, value head since %d", h.Updates, h.Critic)
 	}
 	if base := e.baseHash(); base != h.Base {
 		return nil, fmt.Errorf("state: it was trained on another base model (hash %.12s, this one %.12s): name the same model", h.Base, base)
@@ -147,6 +202,8 @@ func (e *Engine) readHeader(b *bufio.Reader) (*stateHeader, error) {
 // readBody fills weights and, when all is set, moments and frozen models. After an error the engine holds a mixture.
 func (e *Engine) readBody(b *bufio.Reader, h *stateHeader, opened map[string]*model.Model, all bool) error {
 	get := func(x []float32) error { return binary.Read(b, binary.LittleEndian, x) }
+	shape(e.live.m, h.value())
+	clear(e.buffers)
 	for _, p := range e.live.m.Params() {
 		if err := get(p.Data); err != nil {
 			return err
@@ -166,7 +223,31 @@ func (e *Engine) readBody(b *bufio.Reader, h *stateHeader, opened map[string]*mo
 			}
 		}
 		e.adam.Steps = h.Updates
+		for i := range e.criticSlots() {
+			e.criticSlots()[i].Joined = h.Critic
+		}
 	}
+	if err := e.readFrozen(h, opened, get); err != nil {
+		return err
+	}
+	for _, g := range h.Buffers {
+		for _, x := range e.buffer(g.Name).data {
+			if g.Filled {
+				if err := get(x); err != nil {
+					return err
+				}
+			}
+		}
+		e.buffers[g.Name].filled = g.Filled
+	}
+	if _, err := b.ReadByte(); err != io.EOF {
+		return errors.New("there are bytes after its end")
+	}
+	return nil
+}
+
+// readFrozen makes the frozen models of a state; opened ones are there already.
+func (e *Engine) readFrozen(h *stateHeader, opened map[string]*model.Model, get func([]float32) error) error {
 	before := e.frozen
 	e.frozen, e.order = map[string]*Frozen{}, nil
 	for _, f := range h.Frozen {
@@ -175,6 +256,7 @@ func (e *Engine) readBody(b *bufio.Reader, h *stateHeader, opened map[string]*mo
 			m = e.live.m.Clone()
 			m.DisableAdapter(f.Off)
 		}
+		shape(m, f.Value)
 		k := e.keep(f.Name, m)
 		k.ref, k.hash, k.blended = f.Ref, f.Hash, f.Blended
 		if held := before[f.Name]; held != nil { // whoever holds the one of this name holds the loaded one
@@ -190,13 +272,21 @@ func (e *Engine) readBody(b *bufio.Reader, h *stateHeader, opened map[string]*mo
 			}
 		}
 	}
-	if _, err := b.ReadByte(); err != io.EOF {
-		return errors.New("there are bytes after its end")
-	}
 	return nil
 }
 
-func sameTensors(params []model.Param, want []stateTensor) error {
+// sameTensors compares what the model trains with what the state holds; a value head may be in either alone.
+func sameTensors(m *model.Model, h *stateHeader) error {
+	params, want := m.Params(), h.Tensors
+	if m.ValueHead() != nil {
+		params = params[:len(params)-2]
+	}
+	if h.value() {
+		if len(want) < 2 || want[len(want)-2] != (stateTensor{tensor.ValueWeightName, m.Config.Hidden}) || want[len(want)-1].N != 1 {
+			return fmt.Errorf("state: its value head is for another width than the model's %d: check model", m.Config.Hidden)
+		}
+		want = want[:len(want)-2]
+	}
 	if len(params) != len(want) {
 		return fmt.Errorf("state: it holds %d trained tensors, this model trains %d: check model and lora settings", len(want), len(params))
 	}
