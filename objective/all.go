@@ -14,8 +14,11 @@ func All() []engine.Objective {
 		KL{Estimator: K3},
 		KL{Estimator: K3, Ref: engine.ChanOld},
 		EntropyBonus{},
-		TermLoss{EntropyTerm{}},
-		TermLoss{CollisionTerm{}},
+		KTO{Loss: UnpairedKTO, Beta: 0.3, Desirable: 1, Undesirable: 1.2, KL: 0.4},
+		ReferenceFree{Loss: CPO, Beta: 0.1},
+		ReferenceFree{Loss: SimPO, Beta: 2, Gamma: 0.5},
+		ReferenceFree{Loss: ORPO, Beta: 0.2},
+		DPO{Beta: 0.3, Losses: []PairTerm{{PairAOT, 1}, {PairSFT, 0.5}}, LabelSmoothing: 0.1},
 		DPO{Beta: 0.3},
 	}
 }

@@ -197,7 +197,6 @@ func channel(v *engine.View, name string) []float32 {
 // Channels names what each objective reads, so that an engine can refuse a batch before any arithmetic.
 func (Clipped) Channels() []string        { return []string{engine.ChanOld, engine.ChanAdvantage} }
 func (PolicyGradient) Channels() []string { return []string{engine.ChanAdvantage} }
-func (DPO) Channels() []string            { return []string{engine.ChanRef} }
 func (k KL) Channels() []string           { return []string{k.ref()} }
 
 func (k KL) ref() string {

@@ -48,6 +48,10 @@ func everything() []engine.Stream {
 	var rows []engine.Row
 	for i, tokens := range [][]int32{{0, 1, 2, 3, 1, 1}, {2, 3, 0, 0, 1}} {
 		s := &engine.Sequence{Tokens: tokens, Unit: 1, Temp: 0.7}
+		label := s.SetChannel(objective.ChanLabel, nil)
+		for t := range label {
+			label[t] = float32(i)
+		}
 		for c, name := range []string{engine.ChanOld, engine.ChanRef, engine.ChanAdvantage} {
 			x := s.SetChannel(name, nil)
 			for t := range x {

@@ -2,6 +2,7 @@ package local
 
 import (
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/hone-lm/hone/engine"
@@ -17,6 +18,10 @@ func mixed() []engine.Stream {
 	for i := range 10 {
 		s := prompt(uint64(i+30), 15+8*i)
 		r := fullRow(s)
+		label := s.SetChannel(objective.ChanLabel, nil)
+		for t := range label {
+			label[t] = float32(i % 2)
+		}
 		for c, name := range []string{engine.ChanOld, engine.ChanRef, engine.ChanAdvantage} {
 			x := s.SetChannel(name, nil)
 			for t := range x {
@@ -47,7 +52,10 @@ func mixed() []engine.Stream {
 	streams := []engine.Stream{{Name: "sft", Norm: engine.SeqMean, Coef: 0.7, Rows: append(sft, pairs[1], rl[2])}}
 	for _, o := range objective.All() {
 		s := engine.Stream{Name: o.Name(), Obj: o, Norm: engine.TokenMean, Coef: 0.1, Rows: rl}
-		if o.Scope() == engine.ScopeUnit {
+		if o.Scope() == engine.ScopeBatch && !caps[engine.CapBatchScope] {
+			continue
+		}
+		if _, dpo := o.(objective.DPO); dpo || o.Scope() == engine.ScopeUnit {
 			s.Norm, s.Rows = engine.UnitMean, pairs
 		}
 		streams = append(streams, s)
@@ -117,7 +125,8 @@ func TestMixedGradient(t *testing.T) {
 			},
 			"a dropped part": func(b *engine.Batch) []*engine.Batch { return apart(b)[1:] },
 			"a swapped pair": func(b *engine.Batch) []*engine.Batch {
-				r := b.Streams[len(b.Streams)-1].Rows
+				at := slices.IndexFunc(b.Streams, func(s engine.Stream) bool { return s.Name == "dpo" })
+				r := b.Streams[at].Rows
 				r[0], r[2] = r[2], r[0]
 				return whole(b)
 			},
