@@ -11,7 +11,6 @@ func (laterVerb) Help() string {
 }
 
 type (
-	lossVerb      struct{ laterVerb }
 	gradeVerb     struct{ laterVerb }
 	followVerb    struct{ laterVerb }
 	toolcheckVerb struct{ laterVerb }
@@ -23,7 +22,6 @@ func answerLater(a *app, verb string) error {
 	return a.serve(func([]byte) (any, error) { return nil, unsupported(verb) })
 }
 
-func (lossVerb) Run(a *app) error      { return answerLater(a, "loss") }
 func (gradeVerb) Run(a *app) error     { return answerLater(a, "grade") }
 func (followVerb) Run(a *app) error    { return answerLater(a, "follow") }
 func (toolcheckVerb) Run(a *app) error { return answerLater(a, "toolcheck") }
