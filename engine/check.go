@@ -58,5 +58,10 @@ func (s *Stream) checkRows() error {
 			return fmt.Errorf("stream %q: unit %d has %d sequences, but %s compares two: give each pair a Unit of its own", s.Name, u, units[u], s.Obj.Name())
 		}
 	}
+	if c, ok := s.Obj.(RowChecker); ok {
+		if err := c.CheckRows(s.Rows); err != nil {
+			return fmt.Errorf("stream %q: %w", s.Name, err)
+		}
+	}
 	return nil
 }

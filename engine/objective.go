@@ -97,3 +97,7 @@ func (t *Tally) Reset() { t.Items = t.Items[:0] }
 
 // ChannelReader is implemented by objectives that read channels of the sequence: an engine checks that they are filled before any arithmetic.
 type ChannelReader interface{ Channels() []string }
+
+// RowChecker is implemented by objectives that want more of their settings or rows than ChannelReader says: an engine calls it with the rows
+// of a stream, their lengths and channels checked, before any arithmetic.
+type RowChecker interface{ CheckRows(rows []Row) error }

@@ -23,7 +23,7 @@ const (
 // KLEstimators lists the estimators of the divergence itself, for help and validation.
 var KLEstimators = []KLEstimator{K1, K2, K3}
 
-// Value returns the estimate and its derivative by lp. Configurations are checked against KLEstimators where they are read.
+// Value returns the estimate and its derivative by lp. Names are checked against KLPenalties before any arithmetic.
 func (e KLEstimator) Value(logProb, ref float64) (kl, deriv float64) {
 	d := logProb - ref
 	switch e {

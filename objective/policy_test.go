@@ -339,3 +339,35 @@ func TestWide(t *testing.T) {
 		}
 	}
 }
+
+// Settings that would be read as something else are refused before any arithmetic; those of All are not.
+func TestCheckRows(t *testing.T) {
+	for _, o := range All() {
+		if c, ok := o.(engine.RowChecker); ok {
+			if err := c.CheckRows(nil); err != nil {
+				t.Errorf("%s: %v", o.Name(), err)
+			}
+		}
+	}
+	for name, o := range map[string]engine.RowChecker{
+		"no form":            Surrogate{},
+		"a ratio level":      Surrogate{Form: FormClip, Ratio: "turn"},
+		"sapo without tau":   Surrogate{Form: FormSAPO, TauPos: 1},
+		"a negative bound":   Surrogate{Form: FormClip, MaxLog: -1},
+		"an estimator":       KL{Estimator: "k4"},
+		"no estimator":       KL{},
+		"a ratio with +":     RatioKL{Estimator: "k3+"},
+		"tokens of a ratio":  RatioKL{Estimator: K3, Ratio: RatioSequenceToken},
+		"a divergence":       DPPO{Divergence: "js", Cap: 20},
+		"no cap":             DPPO{Divergence: BinaryKL},
+		"no fraction":        KLCov{Coef: 1},
+		"more than all":      ClipCov{Fraction: 2},
+		"a clip below 0":     ValueLoss{Clip: -0.2},
+		"a clip of NaN":      ValueLoss{Clip: math.NaN()},
+		"an unknown penalty": RatioKL{Estimator: "full"},
+	} {
+		if o.CheckRows(nil) == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}

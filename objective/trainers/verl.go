@@ -106,11 +106,7 @@ func (p VerlPolicy) objective() (engine.Objective, error) {
 	case "dppo_kl":
 		return objective.DPPO{Divergence: objective.BinaryKL, Low: clip.Low, High: clip.High, Cap: or(c.Dual, 20)}, nil
 	case "kl_cov":
-		k := objective.KLCov{Fraction: or(c.KLCovRatio, 2e-4), Coef: or(c.PPOKLCoef, 1)}
-		if !(k.Fraction > 0 && k.Fraction <= 1) {
-			return nil, fmt.Errorf("kl_cov_ratio is %g, which must lie in (0, 1]", k.Fraction)
-		}
-		return k, nil
+		return objective.KLCov{Fraction: or(c.KLCovRatio, 2e-4), Coef: or(c.PPOKLCoef, 1)}, nil
 	case "dro":
 		if c.DROBeta == nil || !(*c.DROBeta > 0) {
 			return nil, errors.New("dro needs a positive dro_beta in config")
