@@ -55,8 +55,8 @@ func differentiable(o engine.Objective, moved []engine.View) float64 {
 	return o.Eval(moved, nil)
 }
 
-// columns are the inputs of a view with their derivatives.
-func columns(v *engine.View) map[string]struct {
+// viewColumns are the inputs of a view with their derivatives.
+func viewColumns(v *engine.View) map[string]struct {
 	x []float32
 	d []float64
 } {
@@ -76,11 +76,11 @@ func worstOf(t *testing.T, o engine.Objective, fault float64, loss func([]engine
 	v := views(o)
 	o.Eval(v, nil)
 	for r := range v {
-		for name, c := range columns(&v[r]) {
+		for name, c := range viewColumns(&v[r]) {
 			for i, x := range c.x {
 				at := func(x float32) float64 {
 					w := views(o)
-					columns(&w[r])[name].x[i] = x
+					viewColumns(&w[r])[name].x[i] = x
 					return loss(w)
 				}
 				const h = 1.0 / 1024
@@ -135,7 +135,7 @@ func TestAdds(t *testing.T) {
 	for _, o := range All() {
 		a, b := views(o), views(o)
 		for r := range b {
-			for _, c := range columns(&b[r]) {
+			for _, c := range viewColumns(&b[r]) {
 				for i := range c.d {
 					c.d[i] = 2
 				}
@@ -145,9 +145,9 @@ func TestAdds(t *testing.T) {
 			t.Errorf("%s: loss %g, with a tally %g", o.Name(), la, lb)
 		}
 		for r := range a {
-			for name, c := range columns(&a[r]) {
+			for name, c := range viewColumns(&a[r]) {
 				for i := range c.d {
-					if math.Abs(columns(&b[r])[name].d[i]-2-c.d[i]) > 1e-12 {
+					if math.Abs(viewColumns(&b[r])[name].d[i]-2-c.d[i]) > 1e-12 {
 						t.Errorf("%s: row %d token %d: the derivative by the %s was set, not added", o.Name(), r, i, name)
 					}
 				}
