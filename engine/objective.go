@@ -29,7 +29,8 @@ type View struct {
 
 // Wide holds the inputs of a view in float64, each [token of the sequence] like a channel and nil where there is none. Engines leave
 // View.Wide nil: it serves to hold an objective against results that others computed in float64, whose inputs float32 columns cannot
-// carry (the ratio of two log-probs of -20 is off by 2e-6 after rounding them). What is set there is read instead of the columns.
+// carry (the ratio of two log-probs of -20 is off by 2e-6 after rounding them). Losses of tokens and policies read what is set there
+// instead of the columns; preference losses do not.
 type Wide struct {
 	LogProb, Value, Weight []float64
 	Chan                   map[string][]float64
