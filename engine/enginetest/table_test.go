@@ -58,8 +58,8 @@ func everything() []engine.Stream {
 	}
 	var out []engine.Stream
 	for i, o := range objective.All() {
-		if (engine.Info{Caps: caps}).Check(o.Name(), o.Needs().Capabilities()) != nil {
-			continue // the table has no such column
+		if o.Needs().Value || (engine.Info{Caps: caps}).Check(o.Name(), o.Needs().Capabilities()) != nil {
+			continue // values are no function of the logits in the table
 		}
 		out = append(out, engine.Stream{Name: o.Name(), Obj: o, Coef: 0.2 + 0.1*float64(i), Norm: engine.TokenMean, Rows: rows})
 	}
