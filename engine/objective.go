@@ -23,6 +23,17 @@ type View struct {
 	Term      []float32 // the stream's row term (Needs().Term)
 
 	DLogProb, DEntropy, DValue, DTerm []float64
+
+	Wide *Wide // nil in training
+}
+
+// Wide holds the inputs of a view in float64, each [token of the sequence] like a channel and nil where there is none. Engines leave
+// View.Wide nil: it serves to hold an objective against results that others computed in float64, whose inputs float32 columns cannot
+// carry (the ratio of two log-probs of -20 is off by 2e-6 after rounding them). Losses of tokens and policies read what is set there
+// instead of the columns; preference losses do not.
+type Wide struct {
+	LogProb, Value, Weight []float64
+	Chan                   map[string][]float64
 }
 
 // Objective turns columns into a loss. Implementations live in package objective; derivatives are closed forms on flat slices.

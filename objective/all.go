@@ -4,7 +4,7 @@ import "github.com/hone-lm/hone/engine"
 
 // All returns every objective of the package with ordinary settings, for tests that hold them all to the same rules.
 func All() []engine.Objective {
-	return []engine.Objective{
+	all := []engine.Objective{
 		CrossEntropy{},
 		Clipped{ClipRange{Low: 0.2, High: 0.28}},
 		Clipped{ClipRange{Low: 0.2, High: 0.2, Dual: 3}},
@@ -19,6 +19,9 @@ func All() []engine.Objective {
 		ReferenceFree{Loss: SimPO, Beta: 2, Gamma: 0.5},
 		ReferenceFree{Loss: ORPO, Beta: 0.2},
 		DPO{Beta: 0.3, Losses: []PairTerm{{PairAOT, 1}, {PairSFT, 0.5}}, LabelSmoothing: 0.1},
+		TermLoss{EntropyTerm{}},
+		TermLoss{CollisionTerm{}},
 		DPO{Beta: 0.3},
 	}
+	return append(all, policies()...)
 }

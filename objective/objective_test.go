@@ -18,32 +18,33 @@ import (
 // tested are All and the variants that All leaves out because a random model's log-probs take them to extremes.
 func tested() []engine.Objective { return append(All(), pairVariants()...) }
 
-// views makes the rows that an objective sees, with random columns.
+// views makes the rows that an objective sees, with random columns: log-probs and channels of log-probs below 0.
 func views(o engine.Objective) []engine.View {
-	n := 1
-	switch o.Scope() {
-	case engine.ScopeUnit:
-		n = 2
-	case engine.ScopeBatch:
-		n = 6
-	}
+	n := map[engine.Scope]int{engine.ScopeToken: 1, engine.ScopeSequence: 1, engine.ScopeUnit: 2, engine.ScopeBatch: 6}[o.Scope()]
 	var out []engine.View
 	for r := range n {
 		k := rng.New(uint64(r+1), "objective")
-		const tokens = 12
+		const tokens = 24
 		s := &engine.Sequence{Tokens: make([]int32, tokens), Unit: int64(r/2 + 1)}
 		row := &engine.Row{Seq: s, Mask: make([]bool, tokens), Weight: make([]float32, tokens), Scale: 0.37}
-		v := engine.View{Row: row, To: tokens, LogProb: make([]float32, tokens), Entropy: make([]float32, tokens), DLogProb: make([]float64, tokens), DEntropy: make([]float64, tokens)}
+		v := engine.View{Row: row, To: tokens}
+		v.LogProb, v.Entropy, v.Value, v.Term = make([]float32, tokens), make([]float32, tokens), make([]float32, tokens), make([]float32, tokens)
+		v.DLogProb, v.DEntropy, v.DValue, v.DTerm = make([]float64, tokens), make([]float64, tokens), make([]float64, tokens), make([]float64, tokens)
 		s.SetChannel(ChanLabel, slices.Repeat([]float32{1}, tokens))
-		for _, name := range []string{engine.ChanOld, engine.ChanRef, engine.ChanAdvantage, ChanAligned} {
+		for _, name := range []string{engine.ChanOld, engine.ChanRef, engine.ChanAdvantage, engine.ChanReturn, engine.ChanValueOld, ChanAligned} {
 			c := s.SetChannel(name, nil)
 			for t := range c {
-				c[t] = float32(k.Sub(name).Normal(uint64(t))) - 1
+				c[t] = float32(k.Sub(name).Normal(uint64(t)))
+				if name == engine.ChanOld || name == engine.ChanRef {
+					c[t] = -0.05 - float32(math.Abs(float64(c[t])))
+				}
 			}
 		}
 		for t := range tokens {
-			v.LogProb[t] = s.Channel(engine.ChanOld)[t] + float32(0.5*k.Sub("move").Normal(uint64(t)))
+			v.LogProb[t] = min(-0.01, s.Channel(engine.ChanOld)[t]+float32(0.5*k.Sub("move").Normal(uint64(t))))
 			v.Entropy[t] = float32(k.Sub("entropy").Float64(uint64(t)))
+			v.Value[t] = s.Channel(engine.ChanValueOld)[t] + float32(0.5*k.Sub("value").Normal(uint64(t)))
+			v.Term[t] = float32(k.Sub("term").Normal(uint64(t)))
 			row.Mask[t], row.Weight[t] = t%3 != 0, float32(k.Sub("weight").Normal(uint64(t)))
 			if o.Name() == string(ORPO) { // odds need probabilities
 				v.LogProb[t], row.Weight[t] = -0.1-max(v.LogProb[t], -v.LogProb[t]), max(row.Weight[t], -row.Weight[t])
@@ -54,36 +55,51 @@ func views(o engine.Objective) []engine.View {
 	return out
 }
 
+// differentiable evaluates an objective at views whose columns were moved; what it holds constant it reads at the views of before.
+func differentiable(o engine.Objective, moved []engine.View) float64 {
+	if h, ok := o.(heldObjective); ok && h.holds() {
+		return h.evalHeld(moved, views(o), nil)
+	}
+	return o.Eval(moved, nil)
+}
+
+// viewColumns are the inputs of a view with their derivatives.
+func viewColumns(v *engine.View) map[string]struct {
+	x []float32
+	d []float64
+} {
+	return map[string]struct {
+		x []float32
+		d []float64
+	}{"log-prob": {v.LogProb, v.DLogProb}, "entropy": {v.Entropy, v.DEntropy}, "value": {v.Value, v.DValue}, "row term": {v.Term, v.DTerm}}
+}
+
 // worst evaluates an objective whose derivative is multiplied by fault, and returns the largest deviation from central differences,
 // relative to 1 + |difference|, and how many derivatives were not zero. Columns are float32, so the step is the difference really taken.
 func worst(t *testing.T, o engine.Objective, fault float64) (deviation float64, checked int) {
+	return worstOf(t, o, fault, func(moved []engine.View) float64 { return differentiable(o, moved) })
+}
+
+func worstOf(t *testing.T, o engine.Objective, fault float64, loss func([]engine.View) float64) (deviation float64, checked int) {
 	v := views(o)
 	o.Eval(v, nil)
 	for r := range v {
-		for _, entropy := range []bool{false, true} {
-			column := func(v *engine.View) ([]float32, []float64) {
-				if entropy {
-					return v.Entropy, v.DEntropy
-				}
-				return v.LogProb, v.DLogProb
-			}
-			x, d := column(&v[r])
-			for i := range x {
+		for name, c := range viewColumns(&v[r]) {
+			for i, x := range c.x {
 				at := func(x float32) float64 {
 					w := views(o)
-					y, _ := column(&w[r])
-					y[i] = x
-					return o.Eval(w, nil)
+					viewColumns(&w[r])[name].x[i] = x
+					return loss(w)
 				}
 				const h = 1.0 / 1024
-				up, down := x[i]+h, x[i]-h
+				up, down := x+h, x-h
 				want := (at(up) - at(down)) / float64(up-down)
-				deviation = max(deviation, math.Abs(want-fault*d[i])/(1+math.Abs(want)))
-				if d[i] != 0 {
+				deviation = max(deviation, math.Abs(want-fault*c.d[i])/(1+math.Abs(want)))
+				if c.d[i] != 0 {
 					checked++
 				}
-				if !v[r].Row.Mask[i] && d[i] != 0 {
-					t.Errorf("%s: token %d is not in the mask but has a derivative", o.Name(), i)
+				if !v[r].Row.Mask[i] && c.d[i] != 0 {
+					t.Errorf("%s: token %d is not in the mask but has a derivative by its %s", o.Name(), i, name)
 				}
 			}
 		}
@@ -104,22 +120,44 @@ func TestDerivatives(t *testing.T) {
 	}
 }
 
+// TestDetached: what an objective holds constant really moves its loss, so that holding it is no excuse for a wrong derivative. ClipCov and
+// KLCov hold a choice of tokens, which small steps leave as it is.
+func TestDetached(t *testing.T) {
+	n := 0
+	for _, o := range All() {
+		if !Detached(o) || o.Scope() == engine.ScopeBatch {
+			continue
+		}
+		n++
+		if d, _ := worstOf(t, o, 1, func(moved []engine.View) float64 { return o.Eval(moved, nil) }); d < 1e-3 {
+			t.Errorf("%s: the derivative is that of the whole loss, to %g", o.Name(), d)
+		}
+	}
+	if n < 8 {
+		t.Errorf("only %d objectives hold something", n)
+	}
+}
+
 // TestAdds: objectives add to what stands in the derivative columns, and the loss does not depend on whether it is tallied.
 func TestAdds(t *testing.T) {
 	for _, o := range tested() {
 		a, b := views(o), views(o)
 		for r := range b {
-			for i := range b[r].DLogProb {
-				b[r].DLogProb[i], b[r].DEntropy[i] = 2, 3
+			for _, c := range viewColumns(&b[r]) {
+				for i := range c.d {
+					c.d[i] = 2
+				}
 			}
 		}
 		if la, lb := o.Eval(a, nil), o.Eval(b, &engine.Tally{}); la != lb {
 			t.Errorf("%s: loss %g, with a tally %g", o.Name(), la, lb)
 		}
 		for r := range a {
-			for i := range a[r].DLogProb {
-				if math.Abs(b[r].DLogProb[i]-2-a[r].DLogProb[i]) > 1e-12 || math.Abs(b[r].DEntropy[i]-3-a[r].DEntropy[i]) > 1e-12 {
-					t.Errorf("%s: row %d token %d: the derivative was set, not added", o.Name(), r, i)
+			for name, c := range viewColumns(&a[r]) {
+				for i := range c.d {
+					if math.Abs(viewColumns(&b[r])[name].d[i]-2-c.d[i]) > 1e-12 {
+						t.Errorf("%s: row %d token %d: the derivative by the %s was set, not added", o.Name(), r, i, name)
+					}
 				}
 			}
 		}
@@ -137,10 +175,18 @@ func TestTokenScope(t *testing.T) {
 		for from := 0; from < parts[0].To; from += 5 {
 			v := parts[0]
 			to := min(v.To, from+5)
-			got += o.Eval([]engine.View{{Row: v.Row, From: from, To: to, LogProb: v.LogProb[from:to], Entropy: v.Entropy[from:to], DLogProb: v.DLogProb[from:to], DEntropy: v.DEntropy[from:to]}}, nil)
+			v.From, v.To = from, to
+			v.LogProb, v.Entropy, v.Value, v.Term = v.LogProb[from:to], v.Entropy[from:to], v.Value[from:to], v.Term[from:to]
+			v.DLogProb, v.DEntropy, v.DValue, v.DTerm = v.DLogProb[from:to], v.DEntropy[from:to], v.DValue[from:to], v.DTerm[from:to]
+			got += o.Eval([]engine.View{v}, nil)
 		}
-		if math.Abs(got-want) > 1e-12 || !slices.Equal(whole[0].DLogProb, parts[0].DLogProb) || !slices.Equal(whole[0].DEntropy, parts[0].DEntropy) {
-			t.Errorf("%s: loss %g in one piece, %g in three, or other derivatives", o.Name(), want, got)
+		if math.Abs(got-want) > 1e-12 {
+			t.Errorf("%s: loss %g in one piece, %g in several", o.Name(), want, got)
+		}
+		for name, c := range viewColumns(&whole[0]) {
+			if !slices.Equal(c.d, viewColumns(&parts[0])[name].d) {
+				t.Errorf("%s: other derivatives by the %s in several pieces", o.Name(), name)
+			}
 		}
 	}
 }

@@ -22,9 +22,10 @@ func (CrossEntropy) Eval(views []engine.View, tally *engine.Tally) float64 {
 	loss := 0.0
 	for i := range views {
 		v := &views[i]
+		lp := logProbs(v)
 		for t := v.From; t < v.To; t++ {
-			if w := v.Row.WeightAt(t) * v.Row.Scale; w != 0 {
-				loss -= w * float64(v.LogProb[t-v.From])
+			if w := weightAt(v, t) * v.Row.Scale; w != 0 {
+				loss -= w * lp.at(t)
 				v.DLogProb[t-v.From] -= w
 			}
 		}
@@ -55,14 +56,14 @@ func (c Clipped) Eval(views []engine.View, tally *engine.Tally) float64 {
 	loss := 0.0
 	for i := range views {
 		v := &views[i]
-		old, adv := channel(v, engine.ChanOld), channel(v, engine.ChanAdvantage)
+		lp, old, adv := logProbs(v), constants(v, engine.ChanOld), constants(v, engine.ChanAdvantage)
 		for t := v.From; t < v.To; t++ {
 			if !v.Row.Mask[t] {
 				continue
 			}
-			weight := v.Row.WeightAt(t)
-			logRatio := float64(v.LogProb[t-v.From]) - float64(old[t])
-			l, d, ratio, clipped := c.token(logRatio, float64(adv[t]))
+			weight := weightAt(v, t)
+			logRatio := lp.at(t) - old.at(t)
+			l, d, ratio, clipped := c.token(logRatio, adv.at(t))
 			loss += weight * v.Row.Scale * l
 			v.DLogProb[t-v.From] += weight * v.Row.Scale * d
 			tally.Add("ratio", ratio, weight)
@@ -75,16 +76,7 @@ func (c Clipped) Eval(views []engine.View, tally *engine.Tally) float64 {
 
 // token returns the loss of one token, its derivative by the log-prob, the ratio and 1 if the clip took effect.
 func (c Clipped) token(logRatio, advantage float64) (loss, deriv, ratio, clipped float64) {
-	ratio = math.Exp(logRatio)
-	loss, deriv = -ratio*advantage, -ratio*advantage
-	bound := math.Min(math.Max(ratio, 1-c.Range.Low), 1+c.Range.High)
-	if -bound*advantage > loss {
-		loss, deriv, clipped = -bound*advantage, 0, 1
-	}
-	if c.Range.Dual > 1 && advantage < 0 && loss > -c.Range.Dual*advantage {
-		loss, deriv, clipped = -c.Range.Dual*advantage, 0, 1
-	}
-	return loss, deriv, ratio, clipped
+	return c.Range.clip(logRatio, advantage, 0)
 }
 
 // PolicyGradient is REINFORCE with the advantages given: loss = -sum w_t A_t lp_t (Williams 1992).
@@ -98,66 +90,12 @@ func (PolicyGradient) Eval(views []engine.View, tally *engine.Tally) float64 {
 	loss := 0.0
 	for i := range views {
 		v := &views[i]
-		adv := channel(v, engine.ChanAdvantage)
+		lp, adv := logProbs(v), constants(v, engine.ChanAdvantage)
 		for t := v.From; t < v.To; t++ {
-			if w := v.Row.WeightAt(t) * v.Row.Scale * float64(adv[t]); w != 0 {
-				loss -= w * float64(v.LogProb[t-v.From])
+			if w := weightAt(v, t) * v.Row.Scale * adv.at(t); w != 0 {
+				loss -= w * lp.at(t)
 				v.DLogProb[t-v.From] -= w
 			}
-		}
-	}
-	return loss
-}
-
-// KLEstimator names an estimator of KL(policy || reference) from samples of the policy (Schulman 2020, "Approximating KL divergence").
-type KLEstimator string
-
-const (
-	K1 KLEstimator = "k1" // lp - ref
-	K2 KLEstimator = "k2" // (lp - ref)^2 / 2
-	K3 KLEstimator = "k3" // exp(ref - lp) - (ref - lp) - 1
-)
-
-// KLEstimators lists every estimator, for help and validation.
-var KLEstimators = []KLEstimator{K1, K2, K3}
-
-// Value returns the estimate and its derivative by lp. Configurations are checked against KLEstimators where they are read.
-func (e KLEstimator) Value(logProb, ref float64) (kl, deriv float64) {
-	d := logProb - ref
-	switch e {
-	case K1:
-		return d, 1
-	case K2:
-		return d * d / 2, d
-	default:
-		return math.Expm1(-d) + d, -math.Expm1(-d)
-	}
-}
-
-// KL is a penalty in the loss: loss = sum w_t kl_t against the channel Ref (logp_ref when empty).
-type KL struct {
-	Estimator KLEstimator
-	Ref       string
-}
-
-func (k KL) Name() string      { return "kl_" + string(k.Estimator) }
-func (KL) Scope() engine.Scope { return engine.ScopeToken }
-func (KL) Needs() engine.Want  { return engine.Want{} }
-
-func (k KL) Eval(views []engine.View, tally *engine.Tally) float64 {
-	loss := 0.0
-	for i := range views {
-		v := &views[i]
-		ref := channel(v, k.ref())
-		for t := v.From; t < v.To; t++ {
-			if !v.Row.Mask[t] {
-				continue
-			}
-			kl, d := k.Estimator.Value(float64(v.LogProb[t-v.From]), float64(ref[t]))
-			w := v.Row.WeightAt(t)
-			loss += w * v.Row.Scale * kl
-			v.DLogProb[t-v.From] += w * v.Row.Scale * d
-			tally.Add("kl", kl, w)
 		}
 	}
 	return loss
@@ -197,11 +135,3 @@ func channel(v *engine.View, name string) []float32 {
 // Channels names what each objective reads, so that an engine can refuse a batch before any arithmetic.
 func (Clipped) Channels() []string        { return []string{engine.ChanOld, engine.ChanAdvantage} }
 func (PolicyGradient) Channels() []string { return []string{engine.ChanAdvantage} }
-func (k KL) Channels() []string           { return []string{k.ref()} }
-
-func (k KL) ref() string {
-	if k.Ref == "" {
-		return engine.ChanRef
-	}
-	return k.Ref
-}

@@ -21,7 +21,7 @@ type toolCmd struct {
 	TrainSteps trainStepsVerb `cmd:"" help:"Train on given batches and report every update."`
 	Score      scoreVerb      `cmd:"" help:"Score answers to generated puzzles."`
 	Inspect    inspectVerb    `cmd:"" help:"List the tensors of a safetensors or GGUF file."`
-	Loss       lossVerb       `cmd:"" help:"Loss and gradient on the inputs of other trainers."`
+	Loss       lossVerb       `cmd:"" help:"Losses and advantages as other trainers compute them."`
 	Grade      gradeVerb      `cmd:"" help:"Grade answers (not built yet)."`
 	Follow     followVerb     `cmd:"" help:"Check instructions (not built yet)."`
 	Toolcheck  toolcheckVerb  `cmd:"" help:"Check tool calls (not built yet)."`

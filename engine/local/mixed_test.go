@@ -12,7 +12,7 @@ import (
 	"github.com/hone-lm/hone/tensor"
 )
 
-// mixed is a step with a stream of every objective over shared sequences: sampled ones at temperature 1.3, demonstrations, pairs.
+// mixed is a step with a stream of every objective that the engine offers over shared sequences: sampled ones at temperature 1.3, demonstrations, pairs.
 func mixed() []engine.Stream {
 	var rl, sft, pairs []engine.Row
 	for i := range 10 {
@@ -22,7 +22,7 @@ func mixed() []engine.Stream {
 		for t := range label {
 			label[t] = float32(i % 2)
 		}
-		for c, name := range []string{engine.ChanOld, engine.ChanRef, engine.ChanAdvantage} {
+		for c, name := range []string{engine.ChanOld, engine.ChanRef, engine.ChanAdvantage, engine.ChanReturn, engine.ChanValueOld} {
 			x := s.SetChannel(name, nil)
 			for t := range x {
 				x[t] = float32(rng.New(uint64(i), "channel", uint64(c)).Normal(uint64(t)))
@@ -51,6 +51,9 @@ func mixed() []engine.Stream {
 	}
 	streams := []engine.Stream{{Name: "sft", Norm: engine.SeqMean, Coef: 0.7, Rows: append(sft, pairs[1], rl[2])}}
 	for _, o := range objective.All() {
+		if o.Scope() == engine.ScopeBatch && !caps[engine.CapBatchScope] || (engine.Info{Caps: caps}).Check(o.Name(), o.Needs().Capabilities()) != nil {
+			continue // not offered
+		}
 		s := engine.Stream{Name: o.Name(), Obj: o, Norm: engine.TokenMean, Coef: 0.1, Rows: rl}
 		if o.Scope() == engine.ScopeBatch && !caps[engine.CapBatchScope] {
 			continue
