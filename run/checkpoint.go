@@ -148,27 +148,6 @@ func (r *Run) Checkpoints() ([]Checkpoint, error) {
 	return found, nil
 }
 
-// FindCheckpoint returns the checkpoint of a step, or with step < 0 the last one. The stage is the last that has such a checkpoint.
-func (r *Run) FindCheckpoint(step int) (Checkpoint, error) {
-	all, err := r.Checkpoints()
-	if err != nil {
-		return Checkpoint{}, err
-	}
-	for _, c := range slices.Backward(all) {
-		if step < 0 || c.Step == step {
-			return c, nil
-		}
-	}
-	if len(all) == 0 {
-		return Checkpoint{}, fmt.Errorf("%s: no checkpoint yet; hone resume %s goes on to the next one", r.Dir, r.ID)
-	}
-	names := make([]string, len(all))
-	for i, c := range all {
-		names[i] = strconv.Itoa(c.Step)
-	}
-	return Checkpoint{}, fmt.Errorf("%s: no checkpoint of step %d; kept are the steps %s", r.Dir, step, some(names))
-}
-
 // Retain removes checkpoints of each stage but for the last keepLast (at least one) and the keepBest with the best value of the
 // metric in that stage's evaluation rows of the same step (see LowerIsBetter; of equals the earlier stays). It returns the folders that it removed.
 func (r *Run) Retain(keepLast, keepBest int, metric string) ([]string, error) {

@@ -10,7 +10,7 @@ import (
 
 // Common are the settings that every recipe shares.
 type Common struct {
-	Model       string           `yaml:"model" help:"nano, a Hugging Face folder, a .gguf file, or runs/ID[@step]"`
+	Model       string           `yaml:"model" help:"nano, a Hugging Face folder, a .gguf file, or runs/ID[@step or @node@step]"`
 	Adapter     string           `yaml:"adapter" help:"PEFT adapter folder to start from"`
 	Seed        uint64           `yaml:"seed" help:"every random number is a function of it"`
 	Context     int              `yaml:"context" help:"longest sequence in tokens; 0 = the model's"`
