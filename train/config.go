@@ -51,8 +51,8 @@ type EvalConfig struct {
 type CheckpointConfig struct {
 	Every    int    `yaml:"every" help:"steps between states; 0 = only at the ends of stages"`
 	KeepLast int    `yaml:"keep_last" help:"checkpoints of each stage kept; 0 = all"`
-	KeepBest int    `yaml:"keep_best" help:"and so many with the best metric at an evaluation of the same step"`
-	Metric   string `yaml:"metric" help:"what best means"`
+	KeepBest int    `yaml:"keep_best" help:"and so many with the best metric at the same step"`
+	Metric   string `yaml:"metric" help:"what best means: a column of metrics.jsonl; with several tasks the first one's, or TASK/accuracy"`
 }
 
 // Optim are AdamW's settings for one stage.
