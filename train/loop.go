@@ -76,19 +76,17 @@ func Run(ctx context.Context, s *Step, m Method) error {
 		}
 		s.log.episodes(groups)
 		for pass := 0; pass < n.passes() && signal == Continue; pass++ {
-			for k, mini := range minibatches(groups, n.minibatches(), engine.NewKey(s.Seed, "minibatch", uint64(s.Index), uint64(pass))) {
+			for _, mini := range minibatches(groups, n.minibatches(), engine.NewKey(s.Seed, "minibatch", uint64(s.Index), uint64(pass))) {
 				streams, err := m.Streams(ctx, s, mini)
 				if err != nil {
 					return s.fail("streams", err)
 				}
-				if pass == 0 && k == 0 {
-					if err := ses.logRollouts(s, groups); err != nil {
-						return err
-					}
-				}
 				batch, err := engine.Normalise(streams)
 				if err != nil {
 					return s.fail("normalise", err)
+				}
+				if pass == 0 {
+					s.log.weigh(batch)
 				}
 				if batch.Empty() {
 					s.Note("skipped", 1)
@@ -109,6 +107,11 @@ func Run(ctx context.Context, s *Step, m Method) error {
 				}
 				if signal != Continue {
 					break
+				}
+			}
+			if pass == 0 {
+				if err := ses.logRollouts(s, groups); err != nil {
+					return err
 				}
 			}
 		}
