@@ -43,16 +43,16 @@ func fresh(ref string, seed uint64) (*model.Model, error) {
 }
 
 // identity says for the cache what a run begins with: the model's name and, where that is a state or a folder of files, their contents.
-func (l *Loaded) identity(source string) (string, error) {
-	id := source
-	files := []string{l.State}
-	if info, err := os.Stat(source); err == nil {
-		if files = append(files, source); info.IsDir() {
-			inside, err := filepath.Glob(filepath.Join(source, "*"))
+func (l *Loaded) identity() (string, error) {
+	id := l.Source
+	files := []string{l.State, l.under}
+	if info, err := os.Stat(l.Source); err == nil {
+		if files = append(files, l.Source); info.IsDir() {
+			inside, err := filepath.Glob(filepath.Join(l.Source, "*"))
 			if err != nil {
 				return "", err
 			}
-			files = append(files[:1], slices.Sorted(slices.Values(inside))...)
+			files = append(files[:2], slices.Sorted(slices.Values(inside))...)
 		}
 	}
 	for _, f := range files {

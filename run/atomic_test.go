@@ -108,7 +108,7 @@ func TestRetain(t *testing.T) {
 		}
 		return names
 	}
-	_, err := r.FindCheckpoint(-1)
+	_, err := r.CheckpointAt("")
 	wantError(t, err, "no checkpoint yet")
 	for step, acc := range []float64{0.5, 0.9, 0.9, 0.1, 0.2} {
 		save("sft", 10*step, Value{Accuracy, acc}, Value{Loss, acc})
@@ -123,15 +123,21 @@ func TestRetain(t *testing.T) {
 	if _, err := r.Retain(0, 1, "valid_loss"); err != nil || !slices.Equal(kept(), []string{"sft@000040", "grpo@000020"}) {
 		t.Errorf("kept %v, %v", kept(), err)
 	}
-	c, err := r.FindCheckpoint(-1)
-	if err != nil || c.Stage != "grpo" || c.Step != 20 {
-		t.Errorf("last checkpoint %+v, %v", c, err)
+	for at, want := range map[string]string{"": "grpo@000020", "20": "grpo@000020", "40": "sft@000040", "sft": "sft@000040", "grpo@20": "grpo@000020"} {
+		if c, err := r.CheckpointAt(at); err != nil || filepath.Base(c.Dir) != want {
+			t.Errorf("%q: %+v, %v; want %s", at, c, err, want)
+		}
 	}
-	if c, err = r.FindCheckpoint(40); err != nil || c.Stage != "sft" {
-		t.Errorf("step 40: %+v, %v", c, err)
+	save("sft", 20) // two nodes have step 20: the last one has it, the other must be named
+	for at, want := range map[string]string{"20": "grpo@000020", "sft@20": "sft@000020", "sft": "sft@000040"} {
+		if c, err := r.CheckpointAt(at); err != nil || filepath.Base(c.Dir) != want {
+			t.Errorf("%q: %+v, %v; want %s", at, c, err, want)
+		}
 	}
-	_, err = r.FindCheckpoint(7)
-	wantError(t, err, "no checkpoint of step 7", "40, 20")
+	for at, want := range map[string]string{"7": "no checkpoint 7; kept are sft@20, sft@40, grpo@20", "base": "no checkpoint base", "sft@x": `"x" is no step`, "-1": "is no step", "grpo@40": "kept are"} {
+		_, err = r.CheckpointAt(at)
+		wantError(t, err, want)
+	}
 	wantError(t, r.SaveCheckpoint("", 1, nil), "stage")
 }
 

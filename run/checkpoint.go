@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -148,29 +149,9 @@ func (r *Run) Checkpoints() ([]Checkpoint, error) {
 	return found, nil
 }
 
-// FindCheckpoint returns the checkpoint of a step, or with step < 0 the last one. The stage is the last that has such a checkpoint.
-func (r *Run) FindCheckpoint(step int) (Checkpoint, error) {
-	all, err := r.Checkpoints()
-	if err != nil {
-		return Checkpoint{}, err
-	}
-	for _, c := range slices.Backward(all) {
-		if step < 0 || c.Step == step {
-			return c, nil
-		}
-	}
-	if len(all) == 0 {
-		return Checkpoint{}, fmt.Errorf("%s: no checkpoint yet; hone resume %s goes on to the next one", r.Dir, r.ID)
-	}
-	names := make([]string, len(all))
-	for i, c := range all {
-		names[i] = strconv.Itoa(c.Step)
-	}
-	return Checkpoint{}, fmt.Errorf("%s: no checkpoint of step %d; kept are the steps %s", r.Dir, step, some(names))
-}
-
-// Retain removes checkpoints of each stage but for the last keepLast (at least one) and the keepBest with the best value of the
-// metric in that stage's evaluation rows of the same step (see LowerIsBetter; of equals the earlier stays). It returns the folders that it removed.
+// Retain removes checkpoints of each stage but for the last keepLast (at least one: what a stage ended with stays) and the keepBest with the
+// best value of the metric in that stage's evaluation or training row of the same step (see LowerIsBetter; of equals the earlier stays). It
+// returns the folders that it removed.
 func (r *Run) Retain(keepLast, keepBest int, metric string) ([]string, error) {
 	all, err := r.Checkpoints()
 	if err != nil {
@@ -188,7 +169,7 @@ func (r *Run) Retain(keepLast, keepBest int, metric string) ([]string, error) {
 		}
 		stage := all[:n]
 		all = all[n:]
-		best := bestOf(stage, rows, keepBest, metric)
+		best, _ := bestOf(stage, rows, keepBest, metric)
 		for i, c := range stage {
 			if i >= len(stage)-max(keepLast, 1) || slices.Contains(best, c) {
 				continue
@@ -202,17 +183,18 @@ func (r *Run) Retain(keepLast, keepBest int, metric string) ([]string, error) {
 	return removed, nil
 }
 
-func bestOf(stage []Checkpoint, rows []Metrics, keep int, metric string) []Checkpoint {
+// bestOf returns the checkpoints of a stage with the best values of a metric, best first, and the value by step. An evaluation of several
+// suites counts by the first one that has the metric, unless the metric names one ("gsm8k/accuracy").
+func bestOf(stage []Checkpoint, rows []Metrics, keep int, metric string) ([]Checkpoint, map[int]float64) {
 	value := map[int]float64{}
+	evaluated := map[int]bool{} // an evaluation says more than the training step before it
 	for _, row := range rows {
-		if row.Kind != KindEval || unsafeInName.ReplaceAllString(row.Stage, "_") != stage[0].Stage {
+		eval := row.Kind == KindEval
+		if !eval && row.Kind != KindTrain || evaluated[row.Step] || unsafeInName.ReplaceAllString(row.Stage, "_") != stage[0].Stage {
 			continue
 		}
-		if v, ok := row.Get(metric); ok && !math.IsNaN(v) {
-			if LowerIsBetter(metric) {
-				v = -v
-			}
-			value[row.Step] = v
+		if v, ok := row.find(metric); ok && !math.IsNaN(v) {
+			value[row.Step], evaluated[row.Step] = v, eval
 		}
 	}
 	var scored []Checkpoint
@@ -222,15 +204,47 @@ func bestOf(stage []Checkpoint, rows []Metrics, keep int, metric string) []Check
 		}
 	}
 	slices.SortStableFunc(scored, func(a, b Checkpoint) int {
-		if value[a.Step] > value[b.Step] {
-			return -1
+		if LowerIsBetter(metric) {
+			return cmp.Compare(value[a.Step], value[b.Step])
 		}
-		if value[a.Step] < value[b.Step] {
-			return 1
-		}
-		return a.Step - b.Step
+		return cmp.Compare(value[b.Step], value[a.Step])
 	})
-	return scored[:min(max(keep, 0), len(scored))]
+	return scored[:min(max(keep, 0), len(scored))], value
+}
+
+// Best returns the kept checkpoint of a stage with the best value of a metric (see Retain), and that value; ok is false when none has it.
+func (r *Run) Best(stage, metric string) (c Checkpoint, value float64, ok bool, err error) {
+	mine, err := r.of(stage)
+	if err != nil || len(mine) == 0 {
+		return c, 0, false, err
+	}
+	rows, err := r.ReadMetrics(MetricsFile)
+	if err != nil {
+		return c, 0, false, err
+	}
+	best, values := bestOf(mine, rows, 1, metric)
+	if len(best) == 0 {
+		return c, 0, false, nil
+	}
+	return best[0], values[best[0].Step], true, nil
+}
+
+// RemoveAfter removes the later checkpoints of c's stage.
+func (r *Run) RemoveAfter(c Checkpoint) error {
+	mine, err := r.of(c.Stage)
+	for _, later := range mine {
+		if later.Step > c.Step && err == nil {
+			err = removeDir(later.Dir)
+		}
+	}
+	return err
+}
+
+// of returns the checkpoints of one stage by step.
+func (r *Run) of(stage string) ([]Checkpoint, error) {
+	all, err := r.Checkpoints()
+	stage = unsafeInName.ReplaceAllString(stage, "_")
+	return slices.DeleteFunc(all, func(c Checkpoint) bool { return c.Stage != stage }), err
 }
 
 // Hash returns the SHA-256 over names, lengths and contents of the given files of the run, in hex. Names are relative to the run

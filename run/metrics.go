@@ -77,6 +77,19 @@ func (m Metrics) Get(name string) (v float64, ok bool) {
 	return math.NaN(), false
 }
 
+// find returns the value of a metric; without it, the first that belongs to a suite: "gsm8k/accuracy" for "accuracy".
+func (m Metrics) find(metric string) (v float64, ok bool) {
+	if v, ok = m.Get(metric); ok {
+		return v, true
+	}
+	for _, x := range m.Values {
+		if strings.HasSuffix(x.Name, "/"+metric) {
+			return x.V, true
+		}
+	}
+	return math.NaN(), false
+}
+
 // MarshalJSON writes the row; a name that occurs twice is an error.
 func (m Metrics) MarshalJSON() ([]byte, error) {
 	out := []byte(`{"stage":`)

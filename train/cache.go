@@ -28,6 +28,7 @@ type cacheManifest struct {
 	Node    string            `json:"node"`
 	Files   []string          `json:"files"` // append-only files with rows of the node; each stands in the folder under its number
 	Weights bool              `json:"weights"`
+	End     int               `json:"end"` // steps at which a training node ended
 	Correct map[string][]bool `json:"correct,omitempty"`
 }
 
@@ -107,7 +108,7 @@ func (s *Session) fromCache(ctx context.Context, n *Node, key string) (bool, err
 		return false, fmt.Errorf("cache %s: %w: remove that folder and resume", dir, err)
 	}
 	if m.Weights {
-		if err := s.takeWeights(ctx, n, filepath.Join(dir, "engine.state")); err != nil {
+		if err := s.takeWeights(ctx, n, m.End, filepath.Join(dir, "engine.state")); err != nil {
 			return false, err
 		}
 	}
@@ -127,12 +128,13 @@ func (s *Session) fromCache(ctx context.Context, n *Node, key string) (bool, err
 		s.since[suite] = correct
 	}
 	s.Display.Line(fmt.Sprintf("%-8s taken from %s", n.Name, dir))
-	return true, s.endState(ctx)
+	return true, s.next(ctx)
 }
 
 // takeWeights makes the cached end of a node the run's own.
-func (s *Session) takeWeights(ctx context.Context, n *Node, file string) error {
-	err := s.Run.SaveCheckpoint(n.Name, n.Steps, func(dir string) error {
+func (s *Session) takeWeights(ctx context.Context, n *Node, end int, file string) error {
+	s.ends[n.Name] = end
+	err := s.Run.SaveCheckpoint(n.Name, end, func(dir string) error {
 		return run.WriteAtomic(filepath.Join(dir, "engine.state"), func(w io.Writer) error { return copyFrom(file, w) })
 	})
 	if err != nil {
@@ -170,7 +172,7 @@ func (s *Session) toCache(n *Node, key string, sizes map[string]int64) error {
 		return err
 	}
 	defer os.RemoveAll(tmp)
-	m := cacheManifest{Node: n.Name, Correct: s.since, Weights: n.Kind != Eval && n.Kind != Build}
+	m := cacheManifest{Node: n.Name, Correct: s.since, Weights: n.trains(), End: s.ends[n.Name]}
 	for _, file := range sortedFiles(s.Run.Sizes()) {
 		b, err := os.ReadFile(s.Run.Path(file))
 		if err != nil {
@@ -192,7 +194,7 @@ func (s *Session) toCache(n *Node, key string, sizes map[string]int64) error {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(copyFrom(s.nodeState(n.Name), f), f.Close()); err != nil {
+		if err := errors.Join(copyFrom(filepath.Join(s.Run.CheckpointDir(n.Name, m.End), "engine.state"), f), f.Close()); err != nil {
 			return err
 		}
 	}

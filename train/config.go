@@ -10,7 +10,7 @@ import (
 
 // Common are the settings that every recipe shares.
 type Common struct {
-	Model       string           `yaml:"model" help:"nano, new (random weights; new?layers=3&hidden=96), a Hugging Face folder, a .gguf file, or runs/ID[@step]"`
+	Model       string           `yaml:"model" help:"nano, new (random weights; new?layers=3&hidden=96), a Hugging Face folder, a .gguf file, or runs/ID[@step or @node@step]"`
 	Adapter     string           `yaml:"adapter" help:"PEFT adapter folder to start from"`
 	Seed        uint64           `yaml:"seed" help:"every random number is a function of it"`
 	Context     int              `yaml:"context" help:"longest sequence in tokens; 0 = the model's"`
@@ -53,8 +53,8 @@ type EvalConfig struct {
 type CheckpointConfig struct {
 	Every    int    `yaml:"every" help:"steps between states; 0 = only at the ends of stages"`
 	KeepLast int    `yaml:"keep_last" help:"checkpoints of each stage kept; 0 = all"`
-	KeepBest int    `yaml:"keep_best" help:"and so many with the best metric at an evaluation of the same step"`
-	Metric   string `yaml:"metric" help:"what best means"`
+	KeepBest int    `yaml:"keep_best" help:"and so many with the best metric at the same step"`
+	Metric   string `yaml:"metric" help:"what best means: a column of metrics.jsonl; with several tasks the first one's, or TASK/accuracy"`
 }
 
 // Optim are AdamW's settings for one stage.

@@ -61,7 +61,8 @@ func Run(ctx context.Context, s *Step, m Method) error {
 	n, ses := s.Node, s.s
 	schedule := n.schedule()
 	bar := ses.Display.Stage(n.Name, n.Steps)
-	for ; s.Index < n.Steps; s.Index++ {
+	signal := Continue
+	for ; s.Index < n.Steps && signal == Continue; s.Index++ {
 		if ses.stopping() {
 			return errors.Join(ErrInterrupted, ses.saveState(ctx, s, m))
 		}
@@ -74,21 +75,18 @@ func Run(ctx context.Context, s *Step, m Method) error {
 			return s.fail("collect", err)
 		}
 		s.log.episodes(groups)
-		signal := Continue
 		for pass := 0; pass < n.passes() && signal == Continue; pass++ {
-			for k, mini := range minibatches(groups, n.minibatches(), engine.NewKey(s.Seed, "minibatch", uint64(s.Index), uint64(pass))) {
+			for _, mini := range minibatches(groups, n.minibatches(), engine.NewKey(s.Seed, "minibatch", uint64(s.Index), uint64(pass))) {
 				streams, err := m.Streams(ctx, s, mini)
 				if err != nil {
 					return s.fail("streams", err)
 				}
-				if pass == 0 && k == 0 {
-					if err := ses.logRollouts(s, groups); err != nil {
-						return err
-					}
-				}
 				batch, err := engine.Normalise(streams)
 				if err != nil {
 					return s.fail("normalise", err)
+				}
+				if pass == 0 {
+					s.log.weigh(batch)
 				}
 				if batch.Empty() {
 					s.Note("skipped", 1)
@@ -111,11 +109,16 @@ func Run(ctx context.Context, s *Step, m Method) error {
 					break
 				}
 			}
+			if pass == 0 {
+				if err := ses.logRollouts(s, groups); err != nil {
+					return err
+				}
+			}
 		}
 		if err := ses.logStep(s, bar, time.Since(start)); err != nil {
 			return err
 		}
-		last := s.Index+1 == n.Steps || signal == Stop
+		last := s.Index+1 == n.Steps || signal != Continue
 		if every := ses.Common.Eval.Every; every > 0 && (s.Index+1)%every == 0 && !last {
 			if err := ses.evaluate(ctx, n.Name, s.Index+1, false); err != nil {
 				return err
@@ -129,16 +132,9 @@ func Run(ctx context.Context, s *Step, m Method) error {
 				return err
 			}
 		}
-		if signal == Revert {
-			return s.fail("observe", fmt.Errorf("the method asks to revert to its best checkpoint, which is not built yet"))
-		}
-		if last {
-			s.Index++
-			break
-		}
 	}
 	bar.Done(s.log.summary())
-	return nil
+	return ses.ended(ctx, s, signal)
 }
 
 func (s *Step) fail(what string, err error) error {

@@ -29,6 +29,7 @@ type recorder struct {
 	lastLoss         float64
 	lastReward       float64
 	seenReward       bool
+	weights          map[*engine.Sequence][]weighed // of the step's first pass
 }
 
 func (r *recorder) begin() {
@@ -155,54 +156,4 @@ func (s *Session) logStep(st *Step, bar *progress.Bar, took time.Duration) error
 	fields = append(fields, progress.Field{Text: progress.Count(rate) + " tok/s"})
 	bar.Set(st.Index+1, fields...)
 	return err
-}
-
-// rolloutRow is one episode in rollouts/<stage>.jsonl.
-type rolloutRow struct {
-	Step      int                `json:"step"`
-	Problem   string             `json:"problem"`
-	Sample    int                `json:"sample"`
-	Text      string             `json:"text"`
-	Verdict   string             `json:"verdict"`
-	Reward    run.Float          `json:"reward"`
-	Terms     map[string]float64 `json:"terms,omitempty"`
-	Stop      engine.StopReason  `json:"stop"`
-	Tokens    []int32            `json:"tokens"`
-	Prompt    int                `json:"prompt"` // tokens before the first sampled one
-	LogProb   []run.Float        `json:"logp_old"`
-	Advantage run.Float          `json:"advantage"`
-}
-
-func (s *Session) logRollouts(st *Step, groups []*rollout.Group) error {
-	for _, g := range groups {
-		for _, e := range g.Episodes {
-			if e.Cost.Sampled == 0 {
-				continue
-			}
-			seq := e.Segs[len(e.Segs)-1]
-			row := rolloutRow{Step: st.Index + 1, Problem: e.Problem.ID, Sample: seq.ID.Sample, Text: e.Text, Verdict: e.Grade.Verdict.String(), Reward: run.Float(e.Grade.Score), Stop: seq.Stop, Tokens: seq.Tokens}
-			for _, t := range e.Grade.Terms {
-				if row.Terms == nil {
-					row.Terms = map[string]float64{}
-				}
-				row.Terms[t.Name] = t.Value
-			}
-			for t := range seq.Tokens {
-				if seq.KindAt(t) != engine.KindSampled {
-					continue
-				}
-				if row.LogProb == nil {
-					row.Prompt = t
-				}
-				row.LogProb = append(row.LogProb, run.Float(seq.Channel(engine.ChanOld)[t]))
-				if adv := seq.Channel(engine.ChanAdvantage); adv != nil {
-					row.Advantage = run.Float(adv[t])
-				}
-			}
-			if err := s.Run.Append("rollouts/"+st.Node.Name+".jsonl", row); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

@@ -34,6 +34,7 @@ type Session struct {
 	left  int // steps until an interruption that was asked for; 0 = none
 	at    position
 	since map[string][]bool // by suite: which answers were right at the last end of a stage
+	ends  map[string]int    // by node: the step of the checkpoint that it ended with
 }
 
 // position is what the state file says beside the engine's state.
@@ -46,6 +47,7 @@ type position struct {
 	Steps   []int             `json:"steps"` // of every node of the plan
 	Sizes   map[string]int64  `json:"sizes"`
 	Correct map[string][]bool `json:"correct,omitempty"`
+	Ends    map[string]int    `json:"ends,omitempty"`
 }
 
 // StateFile holds everything that a run depends on: a line of JSON with the position, then the engine's state.
@@ -73,7 +75,7 @@ func (s *Session) Exec(ctx context.Context) error {
 	if err := s.Plan.Check(s.info); err != nil {
 		return err
 	}
-	s.since = map[string][]bool{}
+	s.since, s.ends = map[string][]bool{}, map[string]int{}
 	method, err := s.restore(ctx)
 	if err != nil {
 		return err
@@ -105,7 +107,7 @@ func (s *Session) cachedNode(ctx context.Context, n *Node, key string, method js
 	if s.at.Index > 0 {
 		return s.node(ctx, n, method)
 	}
-	if s.at.Node == 0 && s.branches() {
+	if s.at.Node == 0 {
 		if err := s.keepBase(ctx); err != nil {
 			return err
 		}
@@ -126,7 +128,7 @@ func (s *Session) cachedNode(ctx context.Context, n *Node, key string, method js
 // node runs one node of the plan, or the rest of it; method is the state that a resume brought.
 func (s *Session) node(ctx context.Context, n *Node, method json.RawMessage) error {
 	if s.at.Index == 0 {
-		if err := s.begin(ctx, n); err != nil {
+		if err := s.begin(ctx, s.at.Node); err != nil {
 			return err
 		}
 	}
@@ -141,73 +143,15 @@ func (s *Session) node(ctx context.Context, n *Node, method json.RawMessage) err
 		if err := build(ctx, st, n.Method); err != nil {
 			return err
 		}
-		return s.endState(ctx)
+		return s.next(ctx)
 	}
 	if err := Run(ctx, st, n.Method); err != nil {
 		return err
 	}
-	if err := s.evaluate(ctx, n.Name, n.Steps, true); err != nil {
+	if err := s.evaluate(ctx, n.Name, st.Index, true); err != nil {
 		return err
 	}
 	return s.endOfNode(ctx, st)
-}
-
-// begin puts the engine at the checkpoint that a node starts from.
-func (s *Session) begin(ctx context.Context, n *Node) error {
-	if n.Kind == Eval && n.From == "" {
-		return nil
-	}
-	file := ""
-	switch {
-	case n.From == "base":
-		file = s.Run.Path("base.state")
-	case n.From != "":
-		file = s.nodeState(n.From)
-	case s.at.Node == 0:
-		if !s.branches() {
-			return nil
-		}
-		return s.keepBase(ctx)
-	default:
-		for i := s.at.Node - 1; i >= 0 && file == ""; i-- {
-			if k := s.Plan.Nodes[i].Kind; k != Eval && k != Build {
-				file = s.nodeState(s.Plan.Nodes[i].Name)
-			}
-		}
-		if file == "" {
-			return nil // only evaluations and builds before it: nothing has changed
-		}
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		return fmt.Errorf("node %s starts from %s: %w", n.Name, n.From, err)
-	}
-	defer f.Close()
-	return s.Engine.LoadWeights(ctx, f)
-}
-
-// keepBase writes the model that the run began with, for nodes that go back to it.
-func (s *Session) keepBase(ctx context.Context) error {
-	return s.Run.WriteAtomic("base.state", func(w io.Writer) error { return s.Engine.Save(ctx, w) })
-}
-
-// branches reports whether a later node goes back to the base.
-func (s *Session) branches() bool {
-	for _, n := range s.Plan.Nodes {
-		if n.From == "base" {
-			return true
-		}
-	}
-	return false
-}
-
-func (s *Session) nodeState(node string) string {
-	for i := range s.Plan.Nodes {
-		if n := &s.Plan.Nodes[i]; n.Name == node {
-			return filepath.Join(s.Run.CheckpointDir(node, n.Steps), "engine.state")
-		}
-	}
-	return ""
 }
 
 // prepare makes the node's environment: grader, sampling, frozen models, the method's data and its state from a resume.
@@ -254,24 +198,6 @@ func (s *Session) frozen(ctx context.Context, name string, resumed bool) (engine
 	return s.Engine.Freeze(ctx, name)
 }
 
-// endOfNode writes the node's checkpoint and the state that begins the next node.
-func (s *Session) endOfNode(ctx context.Context, st *Step) error {
-	n := st.Node
-	err := s.Run.SaveCheckpoint(n.Name, n.Steps, func(dir string) error { return s.writeEngine(ctx, dir) })
-	if err != nil {
-		return err
-	}
-	return s.endState(ctx)
-}
-
-// endState writes the state with which the next node begins.
-func (s *Session) endState(ctx context.Context) error {
-	s.at = position{Node: s.at.Node + 1}
-	err := s.writeState(ctx)
-	s.at.Node--
-	return err
-}
-
 func (s *Session) writeEngine(ctx context.Context, dir string) error {
 	return run.WriteAtomic(filepath.Join(dir, "engine.state"), func(w io.Writer) error { return s.Engine.Save(ctx, w) })
 }
@@ -308,7 +234,7 @@ func (s *Session) writeState(ctx context.Context) error {
 	if err := s.Run.Sync(); err != nil {
 		return err
 	}
-	s.at.Sizes, s.at.Correct = s.Run.Sizes(), s.since
+	s.at.Sizes, s.at.Correct, s.at.Ends = s.Run.Sizes(), s.since, s.ends
 	s.at.Steps = nil
 	for i := range s.Plan.Nodes {
 		s.at.Steps = append(s.at.Steps, s.Plan.Nodes[i].Steps)
@@ -344,6 +270,9 @@ func (s *Session) restore(ctx context.Context) (json.RawMessage, error) {
 	s.at = at
 	if at.Correct != nil {
 		s.since = at.Correct
+	}
+	if at.Ends != nil {
+		s.ends = at.Ends
 	}
 	return at.Method, s.Run.Truncate(at.Sizes)
 }

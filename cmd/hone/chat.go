@@ -43,7 +43,7 @@ Settings and their defaults:
 
 // chatSettings are what hone chat takes.
 type chatSettings struct {
-	Model       string  `yaml:"model" help:"nano, a Hugging Face folder, a .gguf file, or runs/ID[@step]"`
+	Model       string  `yaml:"model" help:"nano, a Hugging Face folder, a .gguf file, or runs/ID[@step or @node@step]"`
 	Adapter     string  `yaml:"adapter" help:"PEFT adapter folder"`
 	System      string  `yaml:"system" help:"system turn"`
 	Temperature float64 `yaml:"temperature" help:"0 = always the most probable token"`
@@ -83,7 +83,7 @@ func (c *chatCmd) Run(a *app) error {
 	if err := config.Load(s, "", nil, c.Settings); err != nil {
 		return badCall{err}
 	}
-	stored, err := storedSettings(s.Model)
+	stored, err := recipe.StoredSettings(s.Model)
 	if err != nil {
 		return err
 	}

@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -40,7 +38,7 @@ Settings and their defaults:
 
 // evalSettings are what hone eval takes.
 type evalSettings struct {
-	Model     string `yaml:"model" help:"nano, a Hugging Face folder, a .gguf file, or runs/ID[@step]"`
+	Model     string `yaml:"model" help:"nano, a Hugging Face folder, a .gguf file, or runs/ID[@step or @node@step]"`
 	Adapter   string `yaml:"adapter" help:"PEFT adapter folder"`
 	Task      string `yaml:"task" help:"tasks, separated by commas; empty = the run's"`
 	Split     string `yaml:"split" help:"test, or all: every problem of a task that reads a file which training never reads"`
@@ -186,7 +184,7 @@ func loadEval(settings []string) (*evalSettings, error) {
 	if err := config.Load(s, "", nil, settings); err != nil {
 		return nil, err
 	}
-	stored, err := storedSettings(s.Model)
+	stored, err := recipe.StoredSettings(s.Model)
 	if err != nil {
 		return nil, err
 	}
@@ -207,23 +205,4 @@ func loadEval(settings []string) (*evalSettings, error) {
 		return nil, fmt.Errorf("task: name what to measure, such as task=countdown; %s brings none", s.Model)
 	}
 	return s, nil
-}
-
-// storedSettings returns the settings of the run that a model reference names (its name may be cut short), nil when it names no run.
-func storedSettings(model string) (recipe.Config, error) {
-	dir, _, _ := strings.Cut(model, "@")
-	if _, err := os.Stat(dir); err == nil {
-		if _, err := os.Stat(filepath.Join(dir, run.ConfigFile)); err != nil {
-			return nil, nil // a model's file or folder
-		}
-		if _, err := os.Stat(filepath.Join(dir, "config.json")); err == nil {
-			return nil, nil // a model's folder that holds a config.yaml, too
-		}
-	}
-	r, err := run.Open(filepath.Dir(dir), filepath.Base(dir))
-	if err != nil {
-		return nil, nil // nano, or something that loading the model complains about better
-	}
-	_, cfg, err := recipe.Stored(r)
-	return cfg, err
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/hone-lm/hone/recipe"
 	"github.com/hone-lm/hone/run"
 	"github.com/hone-lm/hone/token"
+	"github.com/hone-lm/hone/train"
 )
 
 type modelsCmd struct {
@@ -214,7 +215,7 @@ func count(n int64) string {
 }
 
 type modelsConvertCmd struct {
-	Path        string `arg:"" help:"Folder, .gguf file, or runs/ID[@step] to read."`
+	Path        string `arg:"" help:"Folder, .gguf file, or runs/ID[@step or @node@step] to read."`
 	Out         string `arg:"" help:"Folder to write: config.json, model.safetensors and the tokenizer's files."`
 	AdapterOnly bool   `help:"Of a run with LoRA: write its adapter as peft does, instead of merging it."`
 	writeFlags
@@ -234,7 +235,7 @@ type writeFlags struct {
 }
 
 func (c *modelsConvertCmd) Run(a *app) error {
-	stored, err := storedSettings(c.Path)
+	stored, err := recipe.StoredSettings(c.Path)
 	if err != nil {
 		return err
 	}
@@ -248,12 +249,12 @@ func (c *modelsConvertCmd) Run(a *app) error {
 		}
 		return c.write(a, m, c.Path, c.Out)
 	}
-	m, err := runModel(a, c.Path, stored)
+	m, source, err := runModel(a, c.Path, stored)
 	if err != nil {
 		return err
 	}
 	if !c.AdapterOnly {
-		return c.write(a, m, stored.Shared().Model, c.Out)
+		return c.write(a, m, source, c.Out)
 	}
 	if m.Adapter() == nil {
 		return badCallf("%s trained all weights, so it has no adapter; leave --adapter-only out", c.Path)
@@ -267,19 +268,19 @@ func (c *modelsConvertCmd) Run(a *app) error {
 	return c.done(a, c.Out, adapterCount(m), 0)
 }
 
-// runModel loads the weights of a run's checkpoint.
-func runModel(a *app, ref string, stored recipe.Config) (*model.Model, error) {
+// runModel loads the weights of a run's checkpoint. source is the model that the first run of its lineage began with.
+func runModel(a *app, ref string, stored recipe.Config) (m *model.Model, source string, err error) {
 	common := *stored.Shared()
-	common.Model = ref
+	common.Model, common.Adapter, common.LoRA = ref, "", train.LoRA{} // the lineage knows the adapter
 	loaded, err := recipe.LoadModel(&common)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	e, err := loaded.Engine(a.ctx, &common)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return e.Model(), nil
+	return e.Model(), loaded.Source, nil
 }
 
 func adapterCount(m *model.Model) int {

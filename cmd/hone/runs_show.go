@@ -12,7 +12,8 @@ import (
 type runsShowCmd struct {
 	ID     string `arg:"" help:"The run."`
 	Stage  string `help:"Only this stage."`
-	Step   int    `default:"-1" help:"One step: its figures and the samples of the evaluation there."`
+	Step   int    `default:"-1" help:"One step: its figures, the samples of the evaluation there, and what was sampled for training with the weight of every token."`
+	Sample int    `help:"With --step: only this one of the step's training samples, counted from 1, token by token."`
 	Config bool   `help:"Print the resolved config instead."`
 	JSON   bool   `name:"json" help:"One JSON object instead of text."`
 }
@@ -27,6 +28,7 @@ type shownRun struct {
 	Stages      []shownStage      `json:"stages"`
 	Checkpoints []shownCheckpoint `json:"checkpoints"`
 	Samples     []run.Sample      `json:"samples,omitempty"`
+	Rollouts    []shownRollout    `json:"rollouts,omitempty"`
 }
 
 // shownStage is the last row of each kind (or the rows of one step) of a stage.
@@ -102,6 +104,9 @@ func (c *runsShowCmd) collect(r *run.Run) (*shownRun, error) {
 		s.Checkpoints = append(s.Checkpoints, shownCheckpoint{k.Stage, k.Step, k.Dir})
 	}
 	if c.Step < 0 {
+		if c.Sample != 0 {
+			return nil, badCallf("--sample needs --step: name the step whose sample is wanted")
+		}
 		return s, nil
 	}
 	for _, st := range s.Stages {
@@ -115,7 +120,8 @@ func (c *runsShowCmd) collect(r *run.Run) (*shownRun, error) {
 			}
 		}
 	}
-	return s, nil
+	s.Rollouts, err = c.rollouts(r, s.Stages)
+	return s, err
 }
 
 // stages keeps the last row of each kind, stages in order of appearance.
@@ -169,9 +175,13 @@ func (c *runsShowCmd) print(a *app, s *shownRun) {
 			fmt.Fprintf(a.out, "  step %d: %s\n", n.Step, n.Text)
 		}
 	}
+	if c.Sample > 0 {
+		s.Samples = nil
+	}
 	for _, x := range s.Samples {
 		fmt.Fprintf(a.out, "\n%s %s  %s, reward %.3g\n%s\n", x.Stage, x.Problem, x.Verdict, float64(x.Reward), indent(x.Prompt+x.Completion))
 	}
+	c.printRollouts(a, s)
 	if len(s.Checkpoints) > 0 && c.Step < 0 {
 		fmt.Fprintln(a.out, "\ncheckpoints")
 		for _, k := range s.Checkpoints {
@@ -184,6 +194,8 @@ func (c *runsShowCmd) print(a *app, s *shownRun) {
 func (c *runsShowCmd) printNext(a *app, s *shownRun) {
 	dir := s.Dir
 	switch {
+	case c.Step >= 0 && c.Sample == 0 && len(s.Rollouts) > 0:
+		fmt.Fprintf(a.out, "\nnext: hone runs show %s --step %d --sample 1\n", s.ID, c.Step)
 	case c.Step >= 0:
 		fmt.Fprintf(a.out, "\nnext: hone runs show %s\n", s.ID)
 	case s.Status == run.Stopped || s.Status == run.Failed:

@@ -68,6 +68,8 @@ type contents struct {
 	Main   []*chart // those that every reader looks for, in a fixed order
 	More   []*chart
 	Notes  []note
+
+	Rollouts []trainingSample
 }
 
 // mainCharts come first and in this order; all other values follow by name.
@@ -105,6 +107,9 @@ func collect(r *run.Run) (*contents, error) {
 			return nil, err
 		}
 		s.first, s.last = ends(samples)
+	}
+	if c.Rollouts, err = trainingSamples(r, c.Stages); err != nil {
+		return nil, err
 	}
 	return c, nil
 }

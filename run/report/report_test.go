@@ -5,10 +5,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,9 +69,53 @@ func example(t testing.TB) *run.Run {
 			eval("grpo", i, 0.262+0.096*rise, 0.096*rise)
 		}
 	}
+	rollouts(t, r)
 	check(t, r.Event(run.Done))
 	check(t, r.Sync())
 	return r
+}
+
+// rollouts writes training samples: of step 4 more than the page holds, with text that wants to be HTML.
+func rollouts(t testing.TB, r *run.Run) {
+	t.Helper()
+	for step := 1; step <= 9; step++ {
+		for i := range 12 {
+			row := run.Rollout{Step: step, Problem: fmt.Sprint("countdown/", i/6), Sample: i % 6, Text: "7</script>", Verdict: "wrong", Stop: "eos", Tokens: []int32{3, 5, 7, 9}, Pieces: []string{"3 ", "5 -> ", "7</script>", "<end>"}, Prompt: 2,
+				LogProb: run.Column{-0.5, -0.25}, Advantage: run.Column{float32(i), -1}, Weights: map[string]run.Column{"rl": {1, 0}}, Scale: map[string]run.Short{"rl": 0.125}}
+			check(t, r.Append("rollouts/grpo.jsonl", row))
+		}
+	}
+}
+
+// The page holds some samples of some steps: the first and the last step among them, whole groups as far as they go.
+func TestTrainingSamples(t *testing.T) {
+	r := example(t)
+	stages, err := Stages(r)
+	check(t, err)
+	got, err := trainingSamples(r, stages)
+	check(t, err)
+	steps := map[int]int{}
+	for _, s := range got {
+		steps[s.Step]++
+		if s.Stage != "grpo" || s.Sample >= rolloutRows {
+			t.Errorf("%+v", s)
+		}
+	}
+	if want := map[int]int{1: 8, 3: 8, 5: 8, 7: 8, 9: 8}; !maps.Equal(steps, want) {
+		t.Errorf("samples by step: %v, want %v", steps, want)
+	}
+	long := run.Rollout{Step: 10, Problem: "long", Tokens: make([]int32, rolloutTokens)}
+	check(t, r.Append("rollouts/grpo.jsonl", long))
+	got, err = trainingSamples(r, stages)
+	check(t, err)
+	for _, s := range got {
+		if s.Problem == "long" {
+			t.Error("a sample longer than the page may be is on it")
+		}
+	}
+	if spread(nil, 5) != nil || !slices.Equal(spread([]int{1, 2, 3, 4, 5, 6, 7}, 3), []int{1, 4, 7}) {
+		t.Error("spread")
+	}
 }
 
 func TestGolden(t *testing.T) {
@@ -112,7 +159,12 @@ func TestPage(t *testing.T) {
 	if n := strings.Count(page, "<svg "); n != 9 {
 		t.Errorf("%d charts, want reward, accuracy, entropy, length, gradient norm, loss, speed, lr, ratio", n)
 	}
-	for _, bad := range []string{"<script", "http://", "https://", "NaN", "Inf", "fill:#", "stroke:#", "fill:;", "<b>|"} {
+	scripts := regexp.MustCompile(`(?s)<script( type="application/json" id="rollouts")?>.*?</script>`)
+	if n := len(scripts.FindAllString(page, -1)); n != 2 || !strings.Contains(page, `7\u003c/script\u003e`) {
+		t.Errorf("%d scripts; want the samples and what shows them", n)
+	}
+	page = scripts.ReplaceAllString(page, "")
+	for _, bad := range []string{"<script", "src=", "http://", "https://", "NaN", "Inf", "fill:#", "stroke:#", "fill:;", "<b>|"} {
 		if strings.Contains(strings.ReplaceAll(page, `"http://www.w3.org/`, `"`), bad) {
 			t.Errorf("the page contains %q", bad)
 		}
