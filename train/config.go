@@ -69,6 +69,7 @@ type Optim struct {
 	Eps         float64 `yaml:"eps"`
 	WeightDecay float64 `yaml:"weight_decay"`
 	Clip        float64 `yaml:"clip" help:"largest global gradient norm; 0 = off"`
+	ValueLR     float64 `yaml:"value_lr" help:"learning rate of the value head as a multiple of lr; 0 = 1"`
 }
 
 // DefaultCommon are the settings of a run on the nano model.
@@ -88,7 +89,11 @@ func DefaultOptim(lr float64) Optim {
 
 // At returns the settings of the update with this learning rate.
 func (o Optim) At(lr float64) engine.Optim {
-	return engine.Optim{LR: lr, Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, WeightDecay: o.WeightDecay, Clip: o.Clip}
+	e := engine.Optim{LR: lr, Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, WeightDecay: o.WeightDecay, Clip: o.Clip}
+	if o.ValueLR > 0 {
+		e.Groups = map[string]float64{engine.GroupValueHead: o.ValueLR}
+	}
+	return e
 }
 
 // Validate implements config's range check.
@@ -102,6 +107,8 @@ func (o *Optim) Validate() error {
 		return &config.FieldError{Field: "beta2", Msg: fmt.Sprintf("%g: want a number in [0, 1)", o.Beta2)}
 	case !(o.Eps > 0):
 		return &config.FieldError{Field: "eps", Msg: fmt.Sprintf("%g: want a positive number", o.Eps)}
+	case o.ValueLR < 0:
+		return &config.FieldError{Field: "value_lr", Msg: fmt.Sprintf("%g: want 0 (as the rest) or a positive factor", o.ValueLR)}
 	case o.Clip < 0:
 		return &config.FieldError{Field: "clip", Msg: fmt.Sprintf("%g: want 0 (off) or a positive number", o.Clip)}
 	}
