@@ -65,6 +65,8 @@ func TestParsePythonErrors(t *testing.T) {
 	}{
 		{"", 0, "empty"},
 		{"Sorry", 0, "no call"},
+		{"# Title\nText", 0, "function's name"},
+		{"#### [f()]", 0, "function's name"},
 		{"I cannot do that", 0, "no call"},
 		{"[f(a=1)] and more", 9, "behind the list"},
 		{"[[f()]]", 1, "function's name"},

@@ -44,9 +44,10 @@ func syntaxError(text string, offset int, format string, args ...any) *SyntaxErr
 
 // parser is a reader of Python calls and literals at byte at of s.
 type parser struct {
-	s     string
-	at    int
-	depth int
+	s      string
+	at     int
+	depth  int
+	listed bool // the list's [ was there: comments may stand anywhere
 }
 
 func (p *parser) fail(at int, format string, args ...any) error {
@@ -69,7 +70,7 @@ func (p *parser) ahead() string {
 	return fmt.Sprintf("%q", strings.ToValidUTF8(p.s[p.at:min(len(p.s), p.at+12)], ""))
 }
 
-// space moves past white space, line ends (everything stands within brackets) and comments.
+// space moves past white space, line ends and, within brackets, comments.
 func (p *parser) space() {
 	for p.at < len(p.s) {
 		switch c := p.s[p.at]; {
@@ -77,7 +78,7 @@ func (p *parser) space() {
 			p.at++
 		case c == '\\' && strings.HasPrefix(p.s[p.at+1:], "\n"):
 			p.at += 2
-		case c == '#':
+		case c == '#' && (p.listed || p.depth > 0):
 			for p.at < len(p.s) && p.s[p.at] != '\n' {
 				p.at++
 			}
@@ -121,7 +122,7 @@ func ParsePython(text string) ([]Call, error) {
 	if p.at == len(p.s) {
 		return nil, p.fail(p.at, "the text is empty: a list of calls is [] or [f(a=1)]")
 	}
-	p.take("[")
+	p.listed = p.take("[")
 	calls := []Call{}
 	for {
 		if p.take("]") || p.at == len(p.s) {

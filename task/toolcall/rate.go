@@ -142,7 +142,7 @@ func fragment(text string) (*written, error) {
 	if p.at == len(p.s) {
 		return f, nil
 	}
-	if !p.take("[") {
+	if p.listed = p.take("["); !p.listed {
 		return nil, errBroken
 	}
 	for p.at < len(p.s) && len(f.calls) <= maxCalls {
