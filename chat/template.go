@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/hone-lm/hone/chat/internal/jinja"
@@ -24,6 +26,7 @@ type Template struct {
 	name    string
 	program *jinja.Template
 	base    map[string]jinja.Value
+	tools   func() bool // see TakesTools
 }
 
 // New compiles a chat template. With an empty source it takes the tokenizer's own (ErrNoTemplate if there is none). The tokenizer's
@@ -52,7 +55,18 @@ func New(source string, tok token.Tokenizer) (*Template, error) {
 	if t.program, err = jinja.Parse(source); err != nil {
 		return nil, fmt.Errorf("chat template of %s: %w", t.name, err)
 	}
+	t.tools = sync.OnceValue(t.showsTools)
 	return t, nil
+}
+
+// TakesTools reports whether the template shows a model the tools that it is given.
+func (t *Template) TakesTools() bool { return t.tools() }
+
+// showsTools renders a question with and without a tool.
+func (t *Template) showsTools() bool {
+	const probe = `[{"type": "function", "function": {"name": "probe_tool", "description": "probe", "parameters": {"type": "object", "properties": {}, "required": []}}}]`
+	text, err := t.Render([]Message{{Role: "user", Content: "?"}}, RenderOptions{Tools: json.RawMessage(probe), AddGenerationPrompt: true})
+	return err == nil && strings.Contains(text, "probe_tool")
 }
 
 // RenderOptions are what a template may see beside the messages.

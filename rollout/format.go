@@ -2,9 +2,11 @@ package rollout
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/hone-lm/hone/chat"
 	"github.com/hone-lm/hone/engine"
@@ -30,22 +32,34 @@ func NewFormat(tok token.Tokenizer) (*Format, error) {
 	return &Format{Tok: tok, Template: template}, nil
 }
 
-func (f *Format) messages(question string) []chat.Message {
-	var m []chat.Message
-	if f.System != "" {
-		m = append(m, chat.Message{Role: "system", Content: f.System})
+// messages are the turns before the answer, with the tools for the template. Where the template takes none they stand in the system turn.
+func (f *Format) messages(p *task.Problem) (m []chat.Message, tools json.RawMessage) {
+	system := []string{f.System, p.System}
+	if len(p.Tools) > 0 && f.Template.TakesTools() {
+		tools = p.Tools
+	} else {
+		system = append(system, p.ToolText)
 	}
-	return append(m, chat.Message{Role: "user", Content: question + f.Suffix})
+	if text := paragraphs(system...); text != "" {
+		m = append(m, chat.Message{Role: "system", Content: text})
+	}
+	return append(m, chat.Message{Role: "user", Content: p.Question + f.Suffix}), tools
+}
+
+// paragraphs joins the texts that are not empty.
+func paragraphs(texts ...string) string {
+	return strings.Join(slices.DeleteFunc(texts, func(s string) bool { return s == "" }), "\n\n")
 }
 
 // Prompt returns the tokens that a model continues with its answer.
 func (f *Format) Prompt(p *task.Problem) (*engine.Sequence, error) {
 	var ids []int32
 	if f.Template == nil {
-		ids = f.Tok.Encode(p.Question+f.Suffix+"\n", token.EncodeOptions{AddSpecial: true})
+		ids = f.Tok.Encode(paragraphs(p.System, p.ToolText, p.Question+f.Suffix)+"\n", token.EncodeOptions{AddSpecial: true})
 	} else {
 		var err error
-		if ids, err = chat.PromptTokens(f.Tok, f.Template, f.messages(p.Question), nil); err != nil {
+		m, tools := f.messages(p)
+		if ids, err = chat.PromptTokens(f.Tok, f.Template, m, tools); err != nil {
 			return nil, fmt.Errorf("problem %s: %w", p.ID, err)
 		}
 	}
@@ -65,7 +79,8 @@ func (f *Format) Demo(p *task.Problem, answer string) (*engine.Sequence, error) 
 		}
 		s.Tokens = append(append(s.Tokens, f.Tok.Encode(answer, token.EncodeOptions{})...), f.Tok.EOS())
 	} else {
-		got, err := chat.TrainTokens(f.Tok, f.Template, append(f.messages(p.Question), chat.Message{Role: "assistant", Content: answer}), nil, chat.Last)
+		m, tools := f.messages(p)
+		got, err := chat.TrainTokens(f.Tok, f.Template, append(m, chat.Message{Role: "assistant", Content: answer}), tools, chat.Last)
 		if err != nil {
 			return nil, fmt.Errorf("problem %s: %w", p.ID, err)
 		}

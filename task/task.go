@@ -102,6 +102,11 @@ type Problem struct {
 	Data     any    `json:"data,omitempty"` // the task's own type, such as *Countdown
 	Key      uint64 `json:"-"`              // hash of what is asked: for random keys
 	SplitKey uint64 `json:"-"`              // hash that decides the split; problems with the same one are never in two splits
+
+	// What comes with the question for a model that is spoken to in turns; it follows from Data.
+	System   string          `json:"-"` // system turn, "" = none
+	Tools    json.RawMessage `json:"-"` // list of tools for templates that take them, in OpenAI's form; nil = none
+	ToolText string          `json:"-"` // the same for a system turn, with the form of the answer
 }
 
 // identify fills ID and the keys from a canonical spelling of what is asked. group is the part of it that must not be shared between
@@ -138,12 +143,10 @@ func Decode(b []byte) (*Problem, error) {
 		return nil, fmt.Errorf("problem %s: data: %w", raw.ID, err)
 	}
 	p := raw.Problem
-	p.Data = data
 	if err := data.valid(); err != nil {
 		return nil, fmt.Errorf("problem %s: %w", raw.ID, err)
 	}
-	canonical, group := data.canonical()
-	p.identify(canonical, group)
+	p.hold(data)
 	if p.ID != raw.ID {
 		return nil, fmt.Errorf("problem %s: its data belong to %s: the row was changed by hand or by another version", raw.ID, p.ID)
 	}
@@ -154,6 +157,20 @@ func Decode(b []byte) (*Problem, error) {
 type content interface {
 	canonical() (all, group string) // what is asked, and the part that splits must not share ("" = all)
 	valid() error                   // so that data read from a file cannot break a check
+}
+
+// offering is content that brings a system turn or tools along.
+type offering interface {
+	offer(p *Problem) // fills System, Tools and ToolText
+}
+
+// hold gives the problem its data and what follows from them.
+func (p *Problem) hold(data content) {
+	p.Data = data
+	p.identify(data.canonical())
+	if o, ok := data.(offering); ok {
+		o.offer(p)
+	}
 }
 
 // Task knows one kind of problem.
@@ -179,8 +196,8 @@ type Source interface {
 
 // newProblem wraps data that a task has made.
 func newProblem(t Task, level int, data content, w Wording, answer string) *Problem {
-	p := &Problem{Task: t.Name(), Level: level, Data: data, Answer: answer}
-	p.identify(data.canonical())
+	p := &Problem{Task: t.Name(), Level: level, Answer: answer}
+	p.hold(data)
 	p.Question = t.Question(p, w)
 	return p
 }

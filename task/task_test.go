@@ -16,7 +16,7 @@ import (
 	"github.com/hone-lm/hone/internal/rng"
 )
 
-var generated = []string{"chain_sum", "countdown", "frozenlake", "knights_knaves", "mini_sudoku"}
+var generated = []string{"chain_sum", "countdown", "frozenlake", "knights_knaves", "mini_sudoku", "tool_calls"}
 
 // refs are the settings that the properties run over.
 func refs() []Ref {
@@ -26,7 +26,8 @@ func refs() []Ref {
 			out = append(out, Ref{Name: name, Options: map[string]any{"wording": string(w)}})
 		}
 	}
-	return append(out, Ref{Name: "countdown", Options: map[string]any{"rule": "subset", "max": 100, "max_target": 999}}, Ref{Name: "frozenlake", Options: map[string]any{"slippery": true, "levels": "3-4"}})
+	return append(out, Ref{Name: "countdown", Options: map[string]any{"rule": "subset", "max": 100, "max_target": 999}}, Ref{Name: "frozenlake", Options: map[string]any{"slippery": true, "levels": "3-4"}},
+		Ref{Name: "tool_calls", Options: map[string]any{"names": "other", "tools": "3", "refuse": 0.5}})
 }
 
 func open1(t testing.TB, r Ref) Generator {
@@ -349,6 +350,11 @@ func TestPinnedProblems(t *testing.T) {
 		{"knights_knaves?level=3", "knights_knaves-74950eef14a15579", "A:!Bn B:(Ak/An) C:(Ak&An)", "Ak Bk Cn"},
 		{"mini_sudoku?level=10", "mini_sudoku-f6c1116e78518508", "_42_ ____ 32_4 __3_", "1423 2341 3214 4132"},
 		{"frozenlake?level=4", "frozenlake-8446963c4e45b60b", "SHHF/FFFF/HFFF/FFFG", "DRRRDD"},
+		{
+			"tool_calls?level=4&tools=3&refuse=0", "tool_calls-66458c1477ffab68",
+			"rent_film(fast:bool,date:str) move_room(meters:int) rent_car(price:float,place:str) ? move room,15 km; rent car,at half of 22.4,in cairo",
+			"[move_room(meters=15000),rent_car(price=11.2,place='cairo')]",
+		},
 		{"frozenlake?level=4&slippery=true", "frozenlake-2e73ed6cef671593", "~SHHF/FFFF/HFFF/FFFG", "DRRRDD"},
 	} {
 		r, err := ParseRef(c.ref)

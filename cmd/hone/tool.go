@@ -24,7 +24,7 @@ type toolCmd struct {
 	Loss       lossVerb       `cmd:"" help:"Losses and advantages as other trainers compute them."`
 	Grade      gradeVerb      `cmd:"" help:"Grade answers (not built yet)."`
 	Follow     followVerb     `cmd:"" help:"Check instructions (not built yet)."`
-	Toolcheck  toolcheckVerb  `cmd:"" help:"Check tool calls (not built yet)."`
+	Toolcheck  toolcheckVerb  `cmd:"" help:"Judge tool calls as the Berkeley Function-Calling Leaderboard does."`
 	EnvStep    envStepVerb    `cmd:"" help:"Step an environment (not built yet)."`
 	Schema     schemaVerb     `cmd:"" help:"Validate JSON against a schema (not built yet)."`
 }

@@ -2,7 +2,6 @@ package main
 
 // laterVerb is a verb that docs/tool.md lists and that is not built yet: every line is answered with its name.
 type laterVerb struct {
-	Bfcl    string `hidden:"" help:"Folder of questions and possible answers."`
 	Remotes string `hidden:"" help:"Folder of schemas to refer to."`
 }
 
@@ -11,19 +10,17 @@ func (laterVerb) Help() string {
 }
 
 type (
-	gradeVerb     struct{ laterVerb }
-	followVerb    struct{ laterVerb }
-	toolcheckVerb struct{ laterVerb }
-	envStepVerb   struct{ laterVerb }
-	schemaVerb    struct{ laterVerb }
+	gradeVerb   struct{ laterVerb }
+	followVerb  struct{ laterVerb }
+	envStepVerb struct{ laterVerb }
+	schemaVerb  struct{ laterVerb }
 )
 
 func answerLater(a *app, verb string) error {
 	return a.serve(func([]byte) (any, error) { return nil, unsupported(verb) })
 }
 
-func (gradeVerb) Run(a *app) error     { return answerLater(a, "grade") }
-func (followVerb) Run(a *app) error    { return answerLater(a, "follow") }
-func (toolcheckVerb) Run(a *app) error { return answerLater(a, "toolcheck") }
-func (envStepVerb) Run(a *app) error   { return answerLater(a, "env-step") }
-func (schemaVerb) Run(a *app) error    { return answerLater(a, "schema") }
+func (gradeVerb) Run(a *app) error   { return answerLater(a, "grade") }
+func (followVerb) Run(a *app) error  { return answerLater(a, "follow") }
+func (envStepVerb) Run(a *app) error { return answerLater(a, "env-step") }
+func (schemaVerb) Run(a *app) error  { return answerLater(a, "schema") }

@@ -1,0 +1,121 @@
+package rollout
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hone-lm/hone/chat"
+	"github.com/hone-lm/hone/engine"
+	"github.com/hone-lm/hone/task"
+	"github.com/hone-lm/hone/token"
+)
+
+func sharedPath(t testing.TB, path string) string {
+	t.Helper()
+	full := filepath.Join("..", "..", "shared", filepath.FromSlash(path))
+	if _, err := os.Stat(full); err != nil {
+		t.Skipf("../shared absent: %v", err)
+	}
+	return full
+}
+
+// Tools reach the model through a template that takes them, else as text in the system turn, else before the question; demonstrations
+// begin with the prompt in every case.
+func TestFormatTools(t *testing.T) {
+	ref, err := task.Open(task.Ref{Name: "bfcl", Options: map[string]any{"path": sharedPath(t, "data/bfcl"), "category": "simple_python"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems, err := ref.(task.Source).Problems(task.All)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := problems[0]
+	const plain = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+	for _, c := range []struct {
+		name, tokenizer, template string
+		takes                     bool
+		want, never               []string
+	}{
+		{
+			"qwen3", "data/tokenizer_qwen3", "", true,
+			[]string{"<tools>", `{"type": "function", "function": {"name": "calculate_triangle_area"`, "Be brief.", "Find the area of a triangle", `{"type": "object"`},
+			[]string{"Answer with a list of calls"},
+		},
+		{
+			"template without tools", "", plain, false,
+			[]string{"<system>Be brief.\n\nYou can call the functions below.", `{"name": "calculate_triangle_area"`, `{"type": "dict"`, "<user>Find the area"},
+			[]string{`"type": "function"`},
+		},
+		{"no template", "", "", false, []string{"You can call the functions below.", `{"name": "calculate_triangle_area"`, "\n\nFind the area"}, []string{"<user>", `"type": "function"`}},
+	} {
+		tok := token.Bytes()
+		if c.tokenizer != "" {
+			if tok, err = token.Load(sharedPath(t, c.tokenizer)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f, err := NewFormat(tok)
+		if c.template != "" {
+			f.Template, err = chat.New(c.template, tok)
+		} else if c.tokenizer == "" {
+			f.Template = nil
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.System = "Be brief."
+		if f.Template != nil && f.Template.TakesTools() != c.takes {
+			t.Errorf("%s: takes tools: %t", c.name, !c.takes)
+		}
+		prompt, err := f.Prompt(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := tok.Decode(prompt.Tokens, false)
+		for _, w := range c.want {
+			if !strings.Contains(text, w) {
+				t.Errorf("%s: no %q in the prompt:\n%s", c.name, w, text)
+			}
+		}
+		for _, w := range c.never {
+			if strings.Contains(text, w) {
+				t.Errorf("%s: %q in the prompt:\n%s", c.name, w, text)
+			}
+		}
+		if c.template != "" {
+			continue // byte tokenizers have no end of turn for this template's answers
+		}
+		demo, err := f.Demo(p, p.Answer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := len(prompt.Tokens)
+		if tok.Decode(demo.Tokens[:n], false) != text || demo.Count(engine.KindDemo) == 0 {
+			t.Errorf("%s: the demonstration does not begin with the prompt", c.name)
+		}
+		if said := tok.Decode(demo.Tokens[n:], true); strings.TrimSpace(strings.ReplaceAll(said, "<think>\n\n</think>", "")) != p.Answer {
+			t.Errorf("%s: the demonstration says %q, want %q", c.name, said, p.Answer)
+		}
+	}
+}
+
+// Problems without tools and system turns keep their prompts.
+func TestFormatPlain(t *testing.T) {
+	f, err := NewFormat(token.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Template, f.Suffix = nil, "?"
+	for question, want := range map[string]string{"3 7 12 = 48": "3 7 12 = 48?\n", "": "?\n"} {
+		s, err := f.Prompt(&task.Problem{Question: question})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := f.Tok.Decode(s.Tokens, true); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
