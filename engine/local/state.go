@@ -87,14 +87,16 @@ func (e *Engine) Save(ctx context.Context, w io.Writer) error {
 }
 
 // Load implements engine.Engine.
-func (e *Engine) Load(ctx context.Context, r io.Reader) error { return e.read(r, true) }
+func (e *Engine) Load(ctx context.Context, r io.Reader) error { return e.read(ctx, r, true) }
 
 // LoadWeights implements engine.Engine.
-func (e *Engine) LoadWeights(ctx context.Context, r io.Reader) error { return e.read(r, false) }
+func (e *Engine) LoadWeights(ctx context.Context, r io.Reader) error { return e.read(ctx, r, false) }
 
-func (e *Engine) read(r io.Reader, all bool) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+func (e *Engine) read(ctx context.Context, r io.Reader, all bool) error {
+	if err := e.mu.replace(ctx); err != nil {
+		return err
+	}
+	defer e.mu.changed()
 	b := bufio.NewReaderSize(r, 1<<20)
 	h, err := e.readHeader(b)
 	if err != nil {
@@ -147,6 +149,7 @@ func (e *Engine) readHeader(b *bufio.Reader) (*stateHeader, error) {
 // readBody fills weights and, when all is set, moments and frozen models. After an error the engine holds a mixture.
 func (e *Engine) readBody(b *bufio.Reader, h *stateHeader, opened map[string]*model.Model, all bool) error {
 	get := func(x []float32) error { return binary.Read(b, binary.LittleEndian, x) }
+	e.live.forget()
 	for _, p := range e.live.m.Params() {
 		if err := get(p.Data); err != nil {
 			return err
