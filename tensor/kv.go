@@ -6,31 +6,43 @@ import (
 	"github.com/hone-lm/hone/tensor/internal/kernel"
 )
 
-// KV is a paged cache of keys and values for decoding: each page holds PageTokens positions of every layer and key head.
+// KV is a paged cache of keys and values for decoding: each page holds PageTokens positions of every layer and key head. Pages lie in memory of their own, so that the cache grows without moving any.
 type KV struct {
 	Layers, KVHeads, HeadDim, Pages int
 
-	data []float32 // [layer][key head][page]: keys [HeadDim][32], then values [32][HeadDim]
+	data [][]float32 // of each page [layer][key head]: keys [HeadDim][32], then values [32][HeadDim]
 }
 
-// NewKV returns a cache of the given number of pages, 4 * 2 * PageTokens * layers * kvHeads * headDim bytes each.
+// NewKV returns a cache of the given number of pages.
 func NewKV(layers, kvHeads, headDim, pages int) *KV {
-	return &KV{layers, kvHeads, headDim, pages, make([]float32, layers*kvHeads*pages*2*PageTokens*headDim)}
+	c := &KV{Layers: layers, KVHeads: kvHeads, HeadDim: headDim}
+	c.Grow(pages)
+	return c
 }
+
+// Grow adds n pages behind those that are there.
+func (c *KV) Grow(n int) {
+	for range n {
+		c.data = append(c.data, make([]float32, c.PageBytes()/4))
+	}
+	c.Pages += n
+}
+
+// PageBytes returns the size of one page: 4 * 2 * PageTokens * layers * kvHeads * headDim.
+func (c *KV) PageBytes() int64 { return 4 * int64(c.Layers*c.KVHeads) * int64(2*PageTokens*c.HeadDim) }
 
 // Bytes returns the size of the cache.
-func (c *KV) Bytes() int64 { return 4 * int64(len(c.data)) }
+func (c *KV) Bytes() int64 { return int64(c.Pages) * c.PageBytes() }
 
-func (c *KV) pageSize() int { return 2 * PageTokens * c.HeadDim }
+// page returns one layer and key head of a page.
+func (c *KV) page(number, layer, kvHead int) []float32 {
+	size := 2 * PageTokens * c.HeadDim
+	at := (layer*c.KVHeads + kvHead) * size
+	return c.data[number][at : at+size]
+}
 
 // CopyPage copies page src to page dst in all layers: a sample that continues a shared prompt gets a copy of its last, partly filled page.
-func (c *KV) CopyPage(dst, src int) {
-	size := c.pageSize()
-	for i := range c.Layers * c.KVHeads {
-		at := i * c.Pages * size
-		copy(c.data[at+dst*size:at+(dst+1)*size], c.data[at+src*size:])
-	}
-}
+func (c *KV) CopyPage(dst, src int) { copy(c.data[dst], c.data[src]) }
 
 // CachedRow is one token in a step of decoding or prefill: its position in its document and the document's pages, which reach at least to that position.
 type CachedRow struct {
@@ -51,11 +63,10 @@ func (t *Tape) AttentionCached(q, k, v *Tensor, kv *KV, layer int, rows []Cached
 	if t.mem.dry {
 		return out
 	}
-	size := kvHeads * kv.Pages * sh.page
 	j := &t.attn
-	j.set(sh, &t.lists, kv.data[layer*size:(layer+1)*size], kv.Pages, q.Rows)
+	j.set(sh, &t.lists, nil, kv.Pages, q.Rows)
+	j.cache, j.layer = kv, layer
 	j.q, j.k, j.v, j.out, j.lse = q.Data, k.Data, v.Data, out.Data, nil
-	j.cached = true
 	j.run(q.Rows*sh.kvStride*4, putRows)
 	j.run(j.work(), attend)
 	return out
@@ -79,7 +90,7 @@ func (l *attnLists) cached(rows []CachedRow, sh attnShape, pages int) {
 			if p < 0 || int(p) >= pages {
 				panic(fmt.Sprintf("tensor: AttentionCached: row %d names page %d of %d", lo, p, pages))
 			}
-			l.pages = append(l.pages, int(p)*sh.page)
+			l.pages = append(l.pages, int(p))
 		}
 		for r := lo; r < hi; r++ {
 			l.lens = append(l.lens, rows[r].Pos+1)
@@ -99,13 +110,12 @@ func samePages(a, b []int32) bool {
 }
 
 // putRows writes the item's keys and values into the cache.
-func putRows(j *attnJob, _ *kernel.AttnScratch, it attnItem) {
+func putRows(j *attnJob, _ *attnScratch, it attnItem) {
 	s := j.segs[it.seg]
-	pool := j.pool[it.kv*j.head : (it.kv+1)*j.head]
 	for r := it.lo; r < it.hi; r++ {
 		pos := int(j.lens[s.lens+r-s.lo]) - 1
-		page, from := j.attnLists.pages[s.page+pos/PageTokens], r*j.kvStride+it.kv*j.headDim
-		kernel.PutK(pool, page, pos%PageTokens, j.headDim, j.k[from:from+j.headDim])
-		kernel.PutV(pool, page, pos%PageTokens, j.headDim, j.v[from:from+j.headDim])
+		page, from := j.pageOf(it.kv, j.attnLists.pages[s.page+pos/PageTokens]), r*j.kvStride+it.kv*j.headDim
+		kernel.PutK(page, pos%PageTokens, j.headDim, j.k[from:from+j.headDim])
+		kernel.PutV(page, pos%PageTokens, j.headDim, j.v[from:from+j.headDim])
 	}
 }

@@ -18,7 +18,7 @@ type Doc struct{ From, To int }
 type attnShape struct {
 	heads, kvHeads, headDim, group int
 	stride, kvStride               int // values in a row of q and of k
-	page                           int // values in a page: keys [headDim][32], then values [32][headDim]
+	page                           int // values in a page of one key head: keys [headDim][32], then values [32][headDim]
 	scale                          float32
 }
 
@@ -42,7 +42,7 @@ type attnItem struct{ seg, kv, lo, hi int }
 type attnLists struct {
 	segs  []attnSeg
 	items []attnItem
-	pages []int   // offsets in the pool of one key head
+	pages []int   // numbers in the pool or the cache
 	lens  []int32 // keys that a row sees
 	keys  int     // their sum
 }
@@ -64,7 +64,7 @@ func (l *attnLists) addItems(seg, kvHeads, block int) {
 }
 
 // packed lays the documents into pages and returns the number of pages and of rows covered. rowBlock bounds the rows of one unit of work.
-func (l *attnLists) packed(docs []Doc, rows int, sh attnShape, rowBlock int) (pages, covered int) {
+func (l *attnLists) packed(docs []Doc, rows, kvHeads, rowBlock int) (pages, covered int) {
 	l.reset()
 	last := 0
 	for i, d := range docs {
@@ -79,13 +79,13 @@ func (l *attnLists) packed(docs []Doc, rows int, sh attnShape, rowBlock int) (pa
 		np := (n + PageTokens - 1) / PageTokens
 		l.segs = append(l.segs, attnSeg{d.From, d.To, pages, np, len(l.lens)})
 		for range np {
-			l.pages = append(l.pages, pages*sh.page)
+			l.pages = append(l.pages, pages)
 			pages++
 		}
 		for j := range n {
 			l.lens = append(l.lens, int32(j+1))
 		}
-		l.addItems(len(l.segs)-1, sh.kvHeads, min(rowBlock, n))
+		l.addItems(len(l.segs)-1, kvHeads, min(rowBlock, n))
 		l.keys += n * (n + 1) / 2
 		covered += n
 	}
@@ -96,16 +96,51 @@ func (l *attnLists) packed(docs []Doc, rows int, sh attnShape, rowBlock int) (pa
 type attnJob struct {
 	attnShape
 	*attnLists
-	fn               func(j *attnJob, s *kernel.AttnScratch, it attnItem)
+	fn               func(j *attnJob, s *attnScratch, it attnItem)
 	next             atomic.Int64
-	scratch          []*kernel.AttnScratch
+	scratch          []*attnScratch
 	q, k, v, out     []float32
 	dOut, dq, dk, dv []float32
-	pool, dpool, lse []float32
+	pool, dpool      []float32 // [key head][page]
+	cache            *KV       // where the pages lie instead; a segment of one row then has a length for each head of its group
+	layer            int       // of the cache
+	lse              []float32
 	head             int // values of the pool for one key head
 	rows             int
 	fresh            bool // dk and dv are undefined yet
-	cached           bool // a segment of one row has a length for each head of its group
+}
+
+// attnScratch is the working space of one goroutine.
+type attnScratch struct {
+	kernel.AttnScratch
+	pages, dpages [][]float32
+}
+
+// pageOf returns a page of one key head.
+func (j *attnJob) pageOf(kv, number int) []float32 {
+	if j.cache != nil {
+		return j.cache.page(number, j.layer, kv)
+	}
+	at := kv*j.head + number*j.page
+	return j.pool[at : at+j.page]
+}
+
+// pagesOf lists the pages of a segment for one key head; dpagesOf where their gradients gather.
+func (j *attnJob) pagesOf(scratch *attnScratch, s attnSeg, kv int) [][]float32 {
+	scratch.pages = scratch.pages[:0]
+	for _, n := range j.attnLists.pages[s.page : s.page+s.pages] {
+		scratch.pages = append(scratch.pages, j.pageOf(kv, n))
+	}
+	return scratch.pages
+}
+
+func (j *attnJob) dpagesOf(scratch *attnScratch, s attnSeg, kv int) [][]float32 {
+	scratch.dpages = scratch.dpages[:0]
+	for _, n := range j.attnLists.pages[s.page : s.page+s.pages] {
+		at := kv*j.head + n*j.page
+		scratch.dpages = append(scratch.dpages, j.dpool[at:at+j.page])
+	}
+	return scratch.dpages
 }
 
 // Part draws units until none is left.
@@ -120,10 +155,10 @@ func (j *attnJob) Part(i int) {
 }
 
 // run works through the items; work is their cost, as for partWork.
-func (j *attnJob) run(work int, fn func(j *attnJob, s *kernel.AttnScratch, it attnItem)) {
+func (j *attnJob) run(work int, fn func(j *attnJob, s *attnScratch, it attnItem)) {
 	parts := min(par.Workers(), len(j.items), 1+work/partWork)
 	for len(j.scratch) < parts {
-		j.scratch = append(j.scratch, new(kernel.AttnScratch))
+		j.scratch = append(j.scratch, new(attnScratch))
 	}
 	j.fn = fn
 	j.next.Store(0)
@@ -133,7 +168,7 @@ func (j *attnJob) run(work int, fn func(j *attnJob, s *kernel.AttnScratch, it at
 // Attention is causal grouped-query attention over packed documents: q [n][heads*headDim], k and v [n][kvHeads*headDim], scores multiplied by scale. Rows outside every document give zero. docs must stay unchanged until Backward.
 func (t *Tape) Attention(q, k, v *Tensor, docs []Doc, heads, kvHeads, headDim int, scale float32) *Tensor {
 	sh := newAttnShape("Attention", q, k, v, heads, kvHeads, headDim, scale)
-	pages, covered := t.lists.packed(docs, q.Rows, sh, attnRows)
+	pages, covered := t.lists.packed(docs, q.Rows, kvHeads, attnRows)
 	out := t.New(q.Rows, q.Cols)
 	pool, poolSpan := t.scratch(pages * sh.page * kvHeads)
 	lse, lseSpan := t.scratch(q.Rows * heads)
@@ -146,7 +181,6 @@ func (t *Tape) Attention(q, k, v *Tensor, docs []Doc, heads, kvHeads, headDim in
 		j := &t.attn
 		j.set(sh, &t.lists, pool, pages, q.Rows)
 		j.q, j.k, j.v, j.out, j.lse = q.Data, k.Data, v.Data, out.Data, lse
-		j.cached = false
 		j.run(q.Rows*sh.kvStride*2, fillPages)
 		j.run(j.work(), attend)
 	}
@@ -161,21 +195,21 @@ func (t *Tape) Attention(q, k, v *Tensor, docs []Doc, heads, kvHeads, headDim in
 }
 
 func (j *attnJob) set(sh attnShape, l *attnLists, pool []float32, pages, rows int) {
-	j.attnShape, j.attnLists, j.pool, j.head, j.rows = sh, l, pool, pages*sh.page, rows
+	j.attnShape, j.attnLists, j.pool, j.head, j.rows, j.cache = sh, l, pool, pages*sh.page, rows, nil
 }
 
 // work estimates the cost of the scores and the weighted sums.
 func (j *attnJob) work() int { return j.keys * j.stride / 4 }
 
 // fillPages lays the keys and values of the item's rows into their pages. Items begin on a page's first row: attnRows is a multiple of PageTokens.
-func fillPages(j *attnJob, _ *kernel.AttnScratch, it attnItem) {
+func fillPages(j *attnJob, _ *attnScratch, it attnItem) {
 	s := j.segs[it.seg]
 	for lo := it.lo; lo < it.hi; lo += PageTokens {
 		n := min(PageTokens, it.hi-lo)
-		at := it.kv*j.head + j.attnLists.pages[s.page+(lo-s.lo)/PageTokens]
+		page := j.pageOf(it.kv, j.attnLists.pages[s.page+(lo-s.lo)/PageTokens])
 		from := lo*j.kvStride + it.kv*j.headDim
-		kernel.Transpose(n, j.headDim, j.k[from:], j.kvStride, j.pool[at:], PageTokens)
-		vals := j.pool[at+PageTokens*j.headDim:]
+		kernel.Transpose(n, j.headDim, j.k[from:], j.kvStride, page, PageTokens)
+		vals := page[PageTokens*j.headDim:]
 		for r := range n {
 			copy(vals[r*j.headDim:(r+1)*j.headDim], j.v[from+r*j.kvStride:])
 		}
@@ -183,20 +217,19 @@ func fillPages(j *attnJob, _ *kernel.AttnScratch, it attnItem) {
 }
 
 // attend runs the kernel for the query heads of one key head.
-func attend(j *attnJob, scratch *kernel.AttnScratch, it attnItem) {
+func attend(j *attnJob, scratch *attnScratch, it attnItem) {
 	s := j.segs[it.seg]
-	pool := j.pool[it.kv*j.head : (it.kv+1)*j.head]
-	pages := j.attnLists.pages[s.page : s.page+s.pages]
+	pages := j.pagesOf(scratch, s, it.kv)
 	first := it.kv * j.group
-	if j.cached && s.hi-s.lo == 1 { // its heads are the kernel's rows
+	if j.cache != nil && s.hi-s.lo == 1 { // its heads are the kernel's rows
 		at := it.lo*j.stride + first*j.headDim
-		kernel.AttnForward(scratch, j.group, j.q[at:], j.headDim, j.lens[s.lens:s.lens+j.group], pool, pages, j.headDim, j.scale, j.out[at:], j.headDim, nil)
+		kernel.AttnForward(&scratch.AttnScratch, j.group, j.q[at:], j.headDim, j.lens[s.lens:s.lens+j.group], pages, j.headDim, j.scale, j.out[at:], j.headDim, nil)
 		return
 	}
 	lens := j.lens[s.lens+it.lo-s.lo : s.lens+it.hi-s.lo]
 	for h := first; h < first+j.group; h++ {
 		at := it.lo*j.stride + h*j.headDim
-		kernel.AttnForward(scratch, it.hi-it.lo, j.q[at:], j.stride, lens, pool, pages, j.headDim, j.scale, j.out[at:], j.stride, j.lseOf(h, it.lo, it.hi-it.lo))
+		kernel.AttnForward(&scratch.AttnScratch, it.hi-it.lo, j.q[at:], j.stride, lens, pages, j.headDim, j.scale, j.out[at:], j.stride, j.lseOf(h, it.lo, it.hi-it.lo))
 	}
 }
 
@@ -212,7 +245,7 @@ func attentionBack(t *Tape, n *node) {
 	q, k, v := n.x, n.y, n.z
 	sh := newAttnShape("Attention", q, q, q, n.heads, n.heads, n.headDim, n.scale)
 	sh.kvHeads, sh.group, sh.kvStride = n.kvHeads, n.heads/n.kvHeads, n.kvHeads*n.headDim
-	pages, covered := t.lists.packed(n.docs, q.Rows, sh, q.Rows+1) // a whole document at a time: dK and dV add the query rows in order
+	pages, covered := t.lists.packed(n.docs, q.Rows, sh.kvHeads, q.Rows+1) // a whole document at a time: dK and dV add the query rows in order
 	size := pages * sh.page * sh.kvHeads
 	dpool, poolSpan := t.scratch(size)
 	t.zero(dpool)
@@ -259,19 +292,18 @@ func (t *Tape) gradOrScratchRaw(x *Tensor) (g []float32, fresh bool, s span) {
 	return g, true, s
 }
 
-func attendBack(j *attnJob, scratch *kernel.AttnScratch, it attnItem) {
+func attendBack(j *attnJob, scratch *attnScratch, it attnItem) {
 	s := j.segs[it.seg]
 	rows := s.hi - s.lo
-	pool, dpool := j.pool[it.kv*j.head:(it.kv+1)*j.head], j.dpool[it.kv*j.head:(it.kv+1)*j.head]
-	pages := j.attnLists.pages[s.page : s.page+s.pages]
+	pages, dpages := j.pagesOf(scratch, s, it.kv), j.dpagesOf(scratch, s, it.kv)
 	lens := j.lens[s.lens : s.lens+rows]
 	for h := it.kv * j.group; h < (it.kv+1)*j.group; h++ {
 		at := s.lo*j.stride + h*j.headDim
-		kernel.AttnBackward(scratch, rows, j.q[at:], j.stride, lens, pool, pages, j.headDim, j.scale, j.out[at:], j.dOut[at:], j.stride,
-			j.lseOf(h, s.lo, rows), j.dq[at:], j.stride, dpool)
+		kernel.AttnBackward(&scratch.AttnScratch, rows, j.q[at:], j.stride, lens, pages, j.headDim, j.scale, j.out[at:], j.dOut[at:], j.stride,
+			j.lseOf(h, s.lo, rows), j.dq[at:], j.stride, dpages)
 	}
 	for r := range rows {
-		page := dpool[pages[r/PageTokens]:]
+		page := dpages[r/PageTokens]
 		slot := r % PageTokens * j.headDim
 		at := (s.lo+r)*j.kvStride + it.kv*j.headDim
 		j.put(j.dk[at:at+j.headDim], page[slot:slot+j.headDim])

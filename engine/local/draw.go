@@ -12,13 +12,17 @@ import (
 
 // drawer chooses the tokens of one sequence. Draw number t of its key decides token t, so a sample does not depend on its neighbours.
 type drawer struct {
-	key   engine.Key
-	index int // of the prompt in its call
-	tail  []byte
+	key  engine.Key
+	tail []byte
+	room *drawRoom
+	err  error
+}
+
+// drawRoom is working space, handed from sequences that have ended to those that start.
+type drawRoom struct {
 	own   []float32 // logits after rules and penalties
 	probs []float32
 	order []int32
-	err   error
 }
 
 // draw appends one token with its log-probs: under the untruncated policy at the sampling temperature, and under what was really drawn from.
@@ -30,6 +34,9 @@ func (d *drawer) draw(s *slot, logits []float32) {
 		return
 	}
 	z := d.adjusted(s, logits)
+	if d.err != nil {
+		return
+	}
 	if &z[0] != &logits[0] {
 		if top := slices.Max(z); top-top != 0 { // NaN passes through Max
 			d.err = fmt.Errorf("sequence %s: rules leave no finite best logit for token %d: let them allow at least one id", name(s.out), len(s.out.Tokens))
@@ -62,20 +69,30 @@ func (d *drawer) adjusted(s *slot, logits []float32) []float32 {
 	if len(s.prompt.spec.Rules) == 0 && (penalty == 0 || penalty == 1) {
 		return logits
 	}
-	d.own = append(d.own[:0], logits...)
+	d.room.own = append(d.room.own[:0], logits...)
 	if penalty != 0 && penalty != 1 {
 		for _, id := range s.out.Tokens {
 			if v := logits[id]; v > 0 {
-				d.own[id] = v / penalty
+				d.room.own[id] = v / penalty
 			} else {
-				d.own[id] = v * penalty
+				d.room.own[id] = v * penalty
 			}
 		}
 	}
 	for _, rule := range s.prompt.spec.Rules {
-		rule.Apply(s.out, d.own)
+		d.apply(rule, s.out)
 	}
-	return d.own
+	return d.room.own
+}
+
+// apply runs a rule. Its panic is the error of its own call: others are in the same batch.
+func (d *drawer) apply(rule engine.Rule, seq *engine.Sequence) {
+	defer func() {
+		if v := recover(); v != nil {
+			d.err = fmt.Errorf("sequence %s: rule %T panicked at token %d: %v", name(seq), rule, len(seq.Tokens), v)
+		}
+	}()
+	rule.Apply(seq, d.room.own)
 }
 
 // argmax returns the best token, the lowest id on a tie.
@@ -91,23 +108,23 @@ func argmax(z []float32) int32 {
 
 // weights fills probs with exp((z - max)/T).
 func (d *drawer) weights(z []float32, temp float32) {
-	if cap(d.probs) < len(z) {
-		d.probs = make([]float32, len(z))
+	if cap(d.room.probs) < len(z) {
+		d.room.probs = make([]float32, len(z))
 	}
-	d.probs = d.probs[:len(z)]
+	d.room.probs = d.room.probs[:len(z)]
 	inv := 1 / temp
-	tensor.Exp(d.probs, z, inv, slices.Max(z)*inv)
+	tensor.Exp(d.room.probs, z, inv, slices.Max(z)*inv)
 }
 
 // plain inverts the cumulative distribution over ids in ascending order.
 func (d *drawer) plain(z []float32, temp float32, t int) int32 {
 	d.weights(z, temp)
 	total := 0.0
-	for _, p := range d.probs {
+	for _, p := range d.room.probs {
 		total += float64(p)
 	}
 	u, sum, last := d.key.Float64(uint64(t))*total, 0.0, 0
-	for i, p := range d.probs {
+	for i, p := range d.room.probs {
 		if p == 0 {
 			continue
 		}
@@ -124,54 +141,54 @@ func (d *drawer) plain(z []float32, temp float32, t int) int32 {
 func (d *drawer) truncated(z []float32, s *slot, t int) (int32, float64) {
 	q := &s.prompt.spec.Params
 	d.weights(z, s.out.Temp)
-	d.order = d.order[:0]
-	for i, p := range d.probs {
+	d.room.order = d.room.order[:0]
+	for i, p := range d.room.probs {
 		if p > 0 {
-			d.order = append(d.order, int32(i))
+			d.room.order = append(d.room.order, int32(i))
 		}
 	}
-	slices.SortFunc(d.order, func(a, b int32) int {
-		if d.probs[a] != d.probs[b] {
-			if d.probs[a] > d.probs[b] {
+	slices.SortFunc(d.room.order, func(a, b int32) int {
+		if d.room.probs[a] != d.room.probs[b] {
+			if d.room.probs[a] > d.room.probs[b] {
 				return -1
 			}
 			return 1
 		}
 		return int(a - b)
 	})
-	keep := len(d.order)
+	keep := len(d.room.order)
 	if q.TopK > 0 {
 		keep = min(keep, q.TopK)
 	}
 	if q.TopP > 0 && q.TopP < 1 {
 		mass := d.mass(keep)
 		sum := 0.0
-		for i, id := range d.order[:keep] {
-			if sum += float64(d.probs[id]); sum >= float64(q.TopP)*mass {
+		for i, id := range d.room.order[:keep] {
+			if sum += float64(d.room.probs[id]); sum >= float64(q.TopP)*mass {
 				keep = i + 1
 				break
 			}
 		}
 	}
-	for keep > 1 && d.probs[d.order[keep-1]] < q.MinP*d.probs[d.order[0]] {
+	for keep > 1 && d.room.probs[d.room.order[keep-1]] < q.MinP*d.room.probs[d.room.order[0]] {
 		keep--
 	}
 	mass := d.mass(keep)
 	u, sum := d.key.Float64(uint64(t))*mass, 0.0
-	id := d.order[keep-1]
-	for _, k := range d.order[:keep] {
-		if sum += float64(d.probs[k]); sum > u {
+	id := d.room.order[keep-1]
+	for _, k := range d.room.order[:keep] {
+		if sum += float64(d.room.probs[k]); sum > u {
 			id = k
 			break
 		}
 	}
-	return id, math.Log(float64(d.probs[id]) / mass)
+	return id, math.Log(float64(d.room.probs[id]) / mass)
 }
 
 func (d *drawer) mass(n int) float64 {
 	m := 0.0
-	for _, id := range d.order[:n] {
-		m += float64(d.probs[id])
+	for _, id := range d.room.order[:n] {
+		m += float64(d.room.probs[id])
 	}
 	return m
 }

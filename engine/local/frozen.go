@@ -66,7 +66,7 @@ func (e *Engine) keep(name string, m *model.Model) *Frozen {
 	}
 	opt := e.opt
 	opt.Context = min(opt.Context, m.Config.MaxPos)
-	f := &Frozen{runner: &runner{m: m, opt: opt, tok: e.tok, mu: &e.mu}, name: name, e: e}
+	f := &Frozen{runner: newRunner(m, opt, e.tok, &e.mu), name: name, e: e}
 	e.frozen[name] = f
 	return f
 }
@@ -76,10 +76,10 @@ func (f *Frozen) Name() string { return f.name }
 
 // Blend implements engine.Frozen: w <- decay*w + (1-decay)*trained, over what is trained. Everything is checked before the first weight moves.
 func (f *Frozen) Blend(ctx context.Context, decay float64) error {
-	if err := f.mu.enter(); err != nil {
+	if err := f.mu.change(ctx); err != nil {
 		return err
 	}
-	defer f.mu.Unlock()
+	defer f.mu.changed()
 	if !(decay >= 0 && decay <= 1) {
 		return fmt.Errorf("frozen model %q: blend with decay %g: give 0 to 1", f.name, decay)
 	}
@@ -103,6 +103,7 @@ func (f *Frozen) Blend(ctx context.Context, decay float64) error {
 			a[k] = float32(decay*float64(a[k]) + (1-decay)*float64(b[k]))
 		}
 	}
+	f.forget()
 	f.blended = true
 	return nil
 }

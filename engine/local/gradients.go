@@ -191,7 +191,7 @@ func (g gradients) LookAhead(ctx context.Context, name string, scale float64, fn
 	if scale-scale != 0 || math.Abs(scale) > math.MaxFloat32 {
 		return fmt.Errorf("gradient buffer %q: look ahead by %g times the gradient: give a finite number", name, scale)
 	}
-	if err := g.moveAway(name, scale); err != nil {
+	if err := g.moveAway(ctx, name, scale); err != nil {
 		return err
 	}
 	defer g.moveBack()
@@ -199,12 +199,12 @@ func (g gradients) LookAhead(ctx context.Context, name string, scale float64, fn
 }
 
 // moveAway keeps the weights and moves them along a gradient.
-func (g gradients) moveAway(name string, scale float64) error {
+func (g gradients) moveAway(ctx context.Context, name string, scale float64) error {
 	e := g.e
-	if err := e.mu.enter(); err != nil {
+	if err := e.mu.change(ctx); err != nil {
 		return err
 	}
-	defer e.mu.Unlock()
+	defer e.mu.changed()
 	x, err := g.find(name)
 	if err == nil {
 		err = e.settled("another LookAhead")
@@ -222,14 +222,18 @@ func (g gradients) moveAway(name string, scale float64) error {
 		addScaled(p.Data, scale, x[i])
 	}
 	e.away = true
+	e.live.forget()
 	return nil
 }
 
 // moveBack restores the weights. A value head that was made meanwhile stays as it is.
 func (g gradients) moveBack() {
 	e := g.e
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	if err := e.mu.replace(context.Background()); err != nil {
+		panic("engine: waiting without an end was cancelled: " + err.Error())
+	}
+	defer e.mu.changed()
+	e.live.forget()
 	for i, p := range e.live.m.Params() {
 		if i < len(e.home) {
 			copy(p.Data, e.home[i])

@@ -26,12 +26,14 @@ type Options struct {
 	Context     int  // longest sequence; 0 = the model's
 	Recompute   bool // keep only layer inputs and compute activations again in the backward pass
 	Slots       int  // sequences sampled together
+	CacheTokens int  // positions whose keys and values sampling keeps; 0 = as many as DefaultCacheBytes hold, and no more than all slots can use
 }
 
 // Defaults of Options.
 const (
 	DefaultMicroTokens = 4096
 	DefaultSlots       = 64
+	DefaultCacheBytes  = 1 << 30
 )
 
 // Engine implements engine.Engine.
@@ -75,11 +77,19 @@ func New(m *model.Model, tok token.Tokenizer, opt Options) (*Engine, error) {
 	if opt.Context <= 0 || opt.Context > m.Config.MaxPos {
 		opt.Context = m.Config.MaxPos
 	}
+	if opt.CacheTokens <= 0 {
+		c := &m.Config
+		each := 8 * c.Layers * c.KVHeads * c.HeadDim // bytes: a key and a value in every layer
+		opt.CacheTokens = max(opt.Context, min(DefaultCacheBytes/each, opt.Slots*opt.Context))
+	}
+	if opt.CacheTokens < opt.Context {
+		return nil, fmt.Errorf("cache_tokens is %d, but one sequence may have %d: raise it, or lower context", opt.CacheTokens, opt.Context)
+	}
 	if tok != nil && tok.VocabSize() > m.Config.Vocab {
 		return nil, fmt.Errorf("%s: the tokenizer has %d ids but the model's vocabulary %d: they are not from the same model", tok.Name(), tok.VocabSize(), m.Config.Vocab)
 	}
 	e := &Engine{opt: opt, tok: tok, tape: tensor.NewTape(), frozen: map[string]*Frozen{}, buffers: map[string]*buffer{}}
-	e.live = &runner{m: m, opt: opt, tok: tok, mu: &e.mu}
+	e.live = newRunner(m, opt, tok, &e.mu)
 	return e, nil
 }
 
@@ -125,7 +135,7 @@ func (e *Engine) Info() engine.Info {
 	}
 }
 
-// plan adds up weights, gradients, moments and the activations of one full micro-batch.
+// plan adds up weights, gradients, moments, the activations of one full micro-batch, and what sampling holds: the cache and a row of logits a slot.
 func (e *Engine) plan() int64 {
 	m := e.live.m
 	bytes := 4 * int64(m.Count())
@@ -138,15 +148,16 @@ func (e *Engine) plan() int64 {
 	}
 	bytes += tensor.NewTape().Plan(func(t *tensor.Tape) { m.Forward(t, in) })
 	head := tensor.Head{W: m.HeadWeight()}
-	return bytes + head.Bytes()
+	cache := e.live.batch.pages
+	return bytes + head.Bytes() + int64(cache.limit)*cache.kv.PageBytes() + 4*int64(e.opt.Slots*m.Config.Vocab)
 }
 
 // Step implements engine.Engine.
 func (e *Engine) Step(ctx context.Context, o engine.Optim) (engine.Update, error) {
-	if err := e.mu.enter(); err != nil {
+	if err := e.mu.change(ctx); err != nil {
 		return engine.Update{}, err
 	}
-	defer e.mu.Unlock()
+	defer e.mu.changed()
 	if err := errors.Join(checkOptim(o), e.settled("Step")); err != nil {
 		return engine.Update{}, err
 	}
@@ -160,6 +171,7 @@ func (e *Engine) Step(ctx context.Context, o engine.Optim) (engine.Update, error
 	for i := range e.criticSlots() {
 		e.criticSlots()[i].LRScale = groupFactor(o, engine.GroupValueHead)
 	}
+	e.live.forget()
 	norm, err := e.adam.Step(tensor.AdamConfig{LR: o.LR, Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps, Decay: o.WeightDecay, Clip: o.Clip})
 	e.clear()
 	if err != nil {

@@ -125,6 +125,11 @@ func ratioIsOne(t *testing.T, m *model.Model, temp float32, size int) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		again, err := e.Sample(ctx, prompts) // from the cache
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameBits(t, "again", drawn, again)
 		p := probe{map[*engine.Sequence][]float32{}}
 		var rows []engine.Row
 		for _, g := range drawn {

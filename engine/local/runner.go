@@ -3,7 +3,6 @@ package local
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	"github.com/hone-lm/hone/engine"
 	"github.com/hone-lm/hone/model"
@@ -20,27 +19,26 @@ type runner struct {
 	tape *tensor.Tape
 	head tensor.Head
 	in   model.Input
-	kv   *tensor.KV
 
+	batch *batch
 	terms rowTerms // of Score
 }
 
-// guard lets one forward pass run at a time, and none on what a failed load left behind.
-type guard struct {
-	sync.Mutex
-	broken error
+func newRunner(m *model.Model, opt Options, tok token.Tokenizer, mu *guard) *runner {
+	r := &runner{m: m, opt: opt, tok: tok, mu: mu}
+	r.batch = newBatch(r)
+	return r
 }
 
-// enter locks, or returns why nothing may run; leave with Unlock only after nil.
-func (g *guard) enter() error {
-	g.Lock()
-	if g.broken != nil {
-		err := g.broken
-		g.Unlock()
-		return fmt.Errorf("the model is half loaded: load a whole state first (%w)", err)
-	}
-	return nil
+// input returns the empty input of a pass over the cache.
+func (r *runner) input() *model.Input {
+	in := &r.in
+	in.Tokens, in.Rows, in.Pos, in.Docs, in.KV = in.Tokens[:0], in.Rows[:0], nil, nil, r.batch.pages.kv
+	return in
 }
+
+// forget drops what the cache holds: the weights have changed.
+func (r *runner) forget() { r.batch.pages.forget() }
 
 // prepare makes the tape ready for one forward pass without recording.
 func (r *runner) prepare() *tensor.Tape {

@@ -136,14 +136,16 @@ func shape(m *model.Model, value bool) {
 }
 
 // Load implements engine.Engine.
-func (e *Engine) Load(ctx context.Context, r io.Reader) error { return e.read(r, true) }
+func (e *Engine) Load(ctx context.Context, r io.Reader) error { return e.read(ctx, r, true) }
 
 // LoadWeights implements engine.Engine.
-func (e *Engine) LoadWeights(ctx context.Context, r io.Reader) error { return e.read(r, false) }
+func (e *Engine) LoadWeights(ctx context.Context, r io.Reader) error { return e.read(ctx, r, false) }
 
-func (e *Engine) read(r io.Reader, all bool) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+func (e *Engine) read(ctx context.Context, r io.Reader, all bool) error {
+	if err := e.mu.replace(ctx); err != nil {
+		return err
+	}
+	defer e.mu.changed()
 	if err := e.settled("Load"); err != nil {
 		return err
 	}
@@ -204,6 +206,7 @@ func (e *Engine) readBody(b *bufio.Reader, h *stateHeader, opened map[string]*mo
 	get := func(x []float32) error { return binary.Read(b, binary.LittleEndian, x) }
 	shape(e.live.m, h.value())
 	clear(e.buffers)
+	e.live.forget()
 	for _, p := range e.live.m.Params() {
 		if err := get(p.Data); err != nil {
 			return err

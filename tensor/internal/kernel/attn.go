@@ -22,28 +22,28 @@ type AttnScratch struct {
 }
 
 // PutK writes a key into column slot of the K part of a page, [headDim][32].
-func PutK(pool []float32, page, slot, headDim int, k []float32) {
+func PutK(page []float32, slot, headDim int, k []float32) {
 	for i, v := range k[:headDim] {
-		pool[page+i*PageTokens+slot] = v
+		page[i*PageTokens+slot] = v
 	}
 }
 
 // PutV writes a value into row slot of the V part of a page, [32][headDim].
-func PutV(pool []float32, page, slot, headDim int, v []float32) {
-	copy(pool[page+(PageTokens+slot)*headDim:], v[:headDim])
+func PutV(page []float32, slot, headDim int, v []float32) {
+	copy(page[(PageTokens+slot)*headDim:], v[:headDim])
 }
 
 // AttnForward computes softmax(scale q K^T) V for query rows that share the pages of one document and key head. Row r sees keys 0..lens[r]-1;
-// page j starts at pool[pages[j]]: K [headDim][32], then V [32][headDim]. lse[r] (lse may be nil) becomes the log-sum-exp of the row's scores,
+// pages[j] holds keys 32j to 32j+31: K [headDim][32], then V [32][headDim]. lse[r] (lse may be nil) becomes the log-sum-exp of the row's scores,
 // for AttnBackward. A row's bytes do not depend on the rows beside it, nor on what stands behind its last key. A row that sees nothing gives 0.
 //
 // The recurrence of a row over its pages (Milakov and Gimelshein 2018, arXiv 1805.02867; Dao et al. 2022, arXiv 2205.14135): m' = max(m, scores),
 // p = exp(score - m'), l = l*exp(m - m') + sum p, out = out*exp(m - m') + sum p*V with keys ascending; at the end out/l.
-func AttnForward(s *AttnScratch, rows int, q []float32, qStride int, lens []int32, pool []float32, pages []int, headDim int, scale float32, out []float32, outStride int, lse []float32) {
+func AttnForward(s *AttnScratch, rows int, q []float32, qStride int, lens []int32, pages [][]float32, headDim int, scale float32, out []float32, outStride int, lse []float32) {
 	attnCheck(lens[:rows], pages, headDim, q, qStride, out, outStride)
 	for lo := 0; lo < rows; lo += attnRows {
 		n := min(attnRows, rows-lo)
-		s.forwardBlock(lens[lo:lo+n], q[lo*qStride:], qStride, pool, pages, headDim, scale, out[lo*outStride:], outStride)
+		s.forwardBlock(lens[lo:lo+n], q[lo*qStride:], qStride, pages, headDim, scale, out[lo*outStride:], outStride)
 		for r := range n {
 			o := out[(lo+r)*outStride:][:headDim]
 			if lens[lo+r] > 0 {
@@ -59,7 +59,7 @@ func AttnForward(s *AttnScratch, rows int, q []float32, qStride int, lens []int3
 }
 
 // attnCheck panics where a slice is too short for its rows or a row sees more keys than the pages hold: assembly checks nothing.
-func attnCheck(lens []int32, pages []int, headDim int, a []float32, aStride int, b []float32, bStride int) {
+func attnCheck(lens []int32, pages [][]float32, headDim int, a []float32, aStride int, b []float32, bStride int) {
 	if len(lens) == 0 {
 		return
 	}
@@ -71,7 +71,7 @@ func attnCheck(lens []int32, pages []int, headDim int, a []float32, aStride int,
 }
 
 // forwardBlock runs the recurrence of up to attnRows rows and leaves l, m and the unnormalised out.
-func (s *AttnScratch) forwardBlock(lens []int32, q []float32, qStride int, pool []float32, pages []int, headDim int, scale float32, out []float32, outStride int) {
+func (s *AttnScratch) forwardBlock(lens []int32, q []float32, qStride int, pages [][]float32, headDim int, scale float32, out []float32, outStride int) {
 	for r := range lens {
 		s.m[r], s.l[r] = float32(math.Inf(-1)), 0
 	}
@@ -82,8 +82,7 @@ func (s *AttnScratch) forwardBlock(lens []int32, q []float32, qStride int, pool 
 			break
 		}
 		n := end - first
-		_ = pool[page+2*size-1]
-		k, v := pool[page:page+size], pool[page+size:page+2*size]
+		k, v := page[:size], page[size:2*size]
 		scores, valid := s.scores[:n*PageTokens], s.valid[first:end]
 		active.attnProd(n, PageTokens, headDim, q[first*qStride:], qStride, 1, k, PageTokens, scores, PageTokens, nil, prodSet)
 		active.attnSoftmax(scores, valid, scale, s.m[first:end], s.l[first:end], s.corr[first:end])
@@ -160,11 +159,11 @@ func keyProducts(valid []int32, headDim int, a, b []float32, ldb int, c []float3
 	}
 }
 
-// AttnBackward adds the gradients of AttnForward: to dq, and to dpool, whose pages (at the same offsets) hold dK as [32][headDim], then dV as
+// AttnBackward adds the gradients of AttnForward: to dq, and to dpages, where page j holds dK of its keys as [32][headDim], then dV as
 // [32][headDim]. Weights are recomputed from lse; a key's gradient adds the query rows in ascending order.
 //
 // With p the weights and d = sum over headDim of dOut*out: dV[key] = sum p dOut, dS = p (dOut V - d) scale, dq = sum dS K, dK[key] = sum dS q.
-func AttnBackward(s *AttnScratch, rows int, q []float32, qStride int, lens []int32, pool []float32, pages []int, headDim int, scale float32, out, dOut []float32, outStride int, lse []float32, dq []float32, dqStride int, dpool []float32) {
+func AttnBackward(s *AttnScratch, rows int, q []float32, qStride int, lens []int32, pages [][]float32, headDim int, scale float32, out, dOut []float32, outStride int, lse []float32, dq []float32, dqStride int, dpages [][]float32) {
 	attnCheck(lens[:rows], pages, headDim, q, qStride, out, outStride)
 	attnCheck(lens[:rows], pages, headDim, dq, dqStride, dOut, outStride)
 	s.grow(rows, headDim)
@@ -174,9 +173,8 @@ func AttnBackward(s *AttnScratch, rows int, q []float32, qStride int, lens []int
 	}
 	size := headDim * PageTokens
 	for j, page := range pages {
-		_, _ = pool[page+2*size-1], dpool[page+2*size-1]
-		k, v := pool[page:page+size], pool[page+size:page+2*size]
-		dk, dv := dpool[page:page+size], dpool[page+size:page+2*size]
+		k, v := page[:size], page[size:2*size]
+		dk, dv := dpages[j][:size], dpages[j][size:2*size]
 		fresh := true
 		for lo := 0; lo < rows; lo += attnRows {
 			first, end := s.seeing(lens[lo:min(rows, lo+attnRows)], j)

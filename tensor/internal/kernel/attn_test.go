@@ -36,18 +36,27 @@ func newAttnCase(headDim int, lens []int32) *attnCase {
 	}
 	for i := range c.keys {
 		c.k, c.v = append(c.k, random(uint64(1000+i), headDim)), append(c.v, random(uint64(5000+i), headDim))
-		PutK(c.pool, c.pages[i/PageTokens], i%PageTokens, headDim, c.k[i])
-		PutV(c.pool, c.pages[i/PageTokens], i%PageTokens, headDim, c.v[i])
+		PutK(c.pool[c.pages[i/PageTokens]:], i%PageTokens, headDim, c.k[i])
+		PutV(c.pool[c.pages[i/PageTokens]:], i%PageTokens, headDim, c.v[i])
 	}
 	c.q, c.dOut = random(1, c.rows*c.qStride), random(2, c.rows*c.qStride)
 	return c
+}
+
+// in returns the pages as they lie in a pool.
+func (c *attnCase) in(pool []float32) [][]float32 {
+	var out [][]float32
+	for _, at := range c.pages {
+		out = append(out, pool[at:at+2*PageTokens*c.headDim])
+	}
+	return out
 }
 
 // forward runs rows [lo, hi) and returns out and lse; between the rows of out nothing may change.
 func (c *attnCase) forward(s *AttnScratch, lo, hi int) (out, lse []float32) {
 	out, lse = make([]float32, c.rows*c.qStride), make([]float32, c.rows)
 	at := lo * c.qStride
-	AttnForward(s, hi-lo, c.q[at:], c.qStride, c.lens[lo:hi], c.pool, c.pages, c.headDim, attnScale, out[at:], c.qStride, lse[lo:])
+	AttnForward(s, hi-lo, c.q[at:], c.qStride, c.lens[lo:hi], c.in(c.pool), c.headDim, attnScale, out[at:], c.qStride, lse[lo:])
 	return out, lse
 }
 
@@ -147,7 +156,7 @@ func TestAttention(t *testing.T) {
 			var s AttnScratch
 			out, lse := c.forward(&s, 0, c.rows)
 			dq, dpool := make([]float32, len(c.q)), make([]float32, len(c.pool))
-			AttnBackward(&s, c.rows, c.q, c.qStride, c.lens, c.pool, c.pages, c.headDim, attnScale, out, c.dOut, c.qStride, lse, dq, c.qStride, dpool)
+			AttnBackward(&s, c.rows, c.q, c.qStride, c.lens, c.in(c.pool), c.headDim, attnScale, out, c.dOut, c.qStride, lse, dq, c.qStride, c.in(dpool))
 			for r, n := range c.lens {
 				if n == 0 && math.IsInf(float64(lse[r]), -1) {
 					lse[r], wantLSE[r] = 0, 0
@@ -223,12 +232,13 @@ func TestAttentionAllocatesNothing(t *testing.T) {
 	c := newAttnCase(32, causal(70))
 	var s AttnScratch
 	out, lse := c.forward(&s, 0, c.rows)
-	dq, dpool := make([]float32, len(c.q)), make([]float32, len(c.pool))
+	dq := make([]float32, len(c.q))
+	pages, dpages := c.in(c.pool), c.in(make([]float32, len(c.pool)))
 	for _, level := range Levels() {
 		restore, _ := ForceLevel(level)
 		if n := testing.AllocsPerRun(5, func() {
-			AttnForward(&s, c.rows, c.q, c.qStride, c.lens, c.pool, c.pages, c.headDim, attnScale, out, c.qStride, lse)
-			AttnBackward(&s, c.rows, c.q, c.qStride, c.lens, c.pool, c.pages, c.headDim, attnScale, out, c.dOut, c.qStride, lse, dq, c.qStride, dpool)
+			AttnForward(&s, c.rows, c.q, c.qStride, c.lens, pages, c.headDim, attnScale, out, c.qStride, lse)
+			AttnBackward(&s, c.rows, c.q, c.qStride, c.lens, pages, c.headDim, attnScale, out, c.dOut, c.qStride, lse, dq, c.qStride, dpages)
 		}); n != 0 {
 			t.Errorf("%s: %g allocations", level, n)
 		}
@@ -241,7 +251,7 @@ func TestAttentionShowsNaN(t *testing.T) {
 	for _, level := range Levels() {
 		restore, _ := ForceLevel(level)
 		c := newAttnCase(32, []int32{40, 35, 50})
-		PutK(c.pool, c.pages[1], 8, 32, []float32{31: float32(math.NaN())}) // key 40: only the last row sees it
+		PutK(c.pool[c.pages[1]:], 8, 32, []float32{31: float32(math.NaN())}) // key 40: only the last row sees it
 		var s AttnScratch
 		out, lse := c.forward(&s, 0, 3)
 		if !AllFinite(out[:2*c.qStride]) || !AllFinite(lse[:2]) || AllFinite(out[2*c.qStride:]) || AllFinite(lse[2:]) {
@@ -258,19 +268,21 @@ func TestAttentionRefusesShortSlices(t *testing.T) {
 	out, lse := make([]float32, len(c.q)), make([]float32, c.rows)
 	for name, f := range map[string]func(){
 		"q": func() {
-			AttnForward(&s, c.rows, c.q[:len(c.q)-6], c.qStride, c.lens, c.pool, c.pages, 32, 1, out, c.qStride, lse)
+			AttnForward(&s, c.rows, c.q[:len(c.q)-6], c.qStride, c.lens, c.in(c.pool), 32, 1, out, c.qStride, lse)
 		},
 		"out": func() {
-			AttnForward(&s, c.rows, c.q, c.qStride, c.lens, c.pool, c.pages, 32, 1, out[:len(out)-6:len(out)-6], c.qStride, lse)
+			AttnForward(&s, c.rows, c.q, c.qStride, c.lens, c.in(c.pool), 32, 1, out[:len(out)-6:len(out)-6], c.qStride, lse)
 		},
 		"pages": func() {
-			AttnForward(&s, c.rows, c.q, c.qStride, c.lens, c.pool, c.pages[:1], 32, 1, out, c.qStride, lse)
+			AttnForward(&s, c.rows, c.q, c.qStride, c.lens, c.in(c.pool)[:1], 32, 1, out, c.qStride, lse)
 		},
-		"pool": func() {
-			AttnForward(&s, c.rows, c.q, c.qStride, c.lens, c.pool[:c.pages[0]+1], c.pages, 32, 1, out, c.qStride, lse)
+		"page": func() {
+			pages := c.in(c.pool)
+			pages[0] = pages[0][: len(pages[0])-1 : len(pages[0])-1]
+			AttnForward(&s, c.rows, c.q, c.qStride, c.lens, pages, 32, 1, out, c.qStride, lse)
 		},
 		"lens": func() {
-			AttnForward(&s, c.rows, c.q, c.qStride, c.lens[:39:39], c.pool, c.pages, 32, 1, out, c.qStride, lse)
+			AttnForward(&s, c.rows, c.q, c.qStride, c.lens[:39:39], c.in(c.pool), 32, 1, out, c.qStride, lse)
 		},
 	} {
 		func() {
@@ -296,7 +308,7 @@ func TestAttentionBackwardSplits(t *testing.T) {
 				for i, hi := range bounds[1:] {
 					lo := bounds[i]
 					at := lo * c.qStride
-					AttnBackward(&s, hi-lo, c.q[at:], c.qStride, c.lens[lo:hi], c.pool, c.pages, c.headDim, attnScale, out[at:], c.dOut[at:], c.qStride, lse[lo:], dq[at:], c.qStride, dpool)
+					AttnBackward(&s, hi-lo, c.q[at:], c.qStride, c.lens[lo:hi], c.in(c.pool), c.headDim, attnScale, out[at:], c.dOut[at:], c.qStride, lse[lo:], dq[at:], c.qStride, c.in(dpool))
 				}
 				return dq, dpool
 			}

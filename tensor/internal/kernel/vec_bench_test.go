@@ -16,18 +16,19 @@ func BenchmarkAttention(b *testing.B) {
 			}
 			var s AttnScratch
 			out, lse := c.forward(&s, 0, c.rows)
-			dq, dpool := make([]float32, len(c.q)), make([]float32, len(c.pool))
+			dq := make([]float32, len(c.q))
+			pages, dpages := c.in(c.pool), c.in(make([]float32, len(c.pool)))
 			b.Run(fmt.Sprintf("%s/forward/%d", level, headDim), func(b *testing.B) {
 				defer force(b, level)()
 				for b.Loop() {
-					AttnForward(&s, c.rows, c.q, c.qStride, c.lens, c.pool, c.pages, headDim, attnScale, out, c.qStride, lse)
+					AttnForward(&s, c.rows, c.q, c.qStride, c.lens, pages, headDim, attnScale, out, c.qStride, lse)
 				}
 				b.ReportMetric(float64(flops)*float64(b.N)/float64(b.Elapsed().Nanoseconds()), "GFLOP/s")
 			})
 			b.Run(fmt.Sprintf("%s/backward/%d", level, headDim), func(b *testing.B) {
 				defer force(b, level)()
 				for b.Loop() {
-					AttnBackward(&s, c.rows, c.q, c.qStride, c.lens, c.pool, c.pages, headDim, attnScale, out, c.dOut, c.qStride, lse, dq, c.qStride, dpool)
+					AttnBackward(&s, c.rows, c.q, c.qStride, c.lens, pages, headDim, attnScale, out, c.dOut, c.qStride, lse, dq, c.qStride, dpages)
 				}
 				b.ReportMetric(2.5*float64(flops)*float64(b.N)/float64(b.Elapsed().Nanoseconds()), "GFLOP/s")
 			})
