@@ -374,9 +374,10 @@ func TestModelJudgeTrouble(t *testing.T) {
 	}
 }
 
-func TestEndpointJudge(t *testing.T) {
+// judgeServer checks the request and answers as the answer to judge says.
+func judgeServer() http.Handler {
 	busy := atomic.Int32{}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var req struct {
 			Model       string
 			Temperature *float64
@@ -415,7 +416,11 @@ func TestEndpointJudge(t *testing.T) {
 		default:
 			http.Error(w, "overloaded", http.StatusInternalServerError)
 		}
-	}))
+	})
+}
+
+func TestEndpointJudge(t *testing.T) {
+	server := httptest.NewServer(judgeServer())
 	defer server.Close()
 	j := &EndpointJudge{URL: server.URL + "/v1/", Model: "judge", Token: "secret", Scale: YesNo, Timeout: 2 * time.Second, Retries: 1}
 	cases := []Case{{Answer: "answer right", Reference: "42", Prompt: "6*7?"}}

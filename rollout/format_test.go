@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -91,17 +92,23 @@ func TestFormatTools(t *testing.T) {
 		if c.template != "" {
 			continue // byte tokenizers have no end of turn for this template's answers
 		}
-		demo, err := f.Demo(p, p.Answer)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n := len(prompt.Tokens)
-		if tok.Decode(demo.Tokens[:n], false) != text || demo.Count(engine.KindDemo) == 0 {
-			t.Errorf("%s: the demonstration does not begin with the prompt", c.name)
-		}
-		if said := tok.Decode(demo.Tokens[n:], true); strings.TrimSpace(strings.ReplaceAll(said, "<think>\n\n</think>", "")) != p.Answer {
-			t.Errorf("%s: the demonstration says %q, want %q", c.name, said, p.Answer)
-		}
+		checkDemo(t, c.name, f, p, prompt)
+	}
+}
+
+// checkDemo wants a demonstration that is the prompt with the problem's answer behind it.
+func checkDemo(t *testing.T, name string, f *Format, p *task.Problem, prompt *engine.Sequence) {
+	t.Helper()
+	demo, err := f.Demo(p, p.Answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := len(prompt.Tokens)
+	if !slices.Equal(demo.Tokens[:n], prompt.Tokens) || demo.Count(engine.KindDemo) == 0 {
+		t.Errorf("%s: the demonstration does not begin with the prompt", name)
+	}
+	if said := f.Tok.Decode(demo.Tokens[n:], true); strings.TrimSpace(strings.ReplaceAll(said, "<think>\n\n</think>", "")) != p.Answer {
+		t.Errorf("%s: the demonstration says %q, want %q", name, said, p.Answer)
 	}
 }
 
