@@ -1,4 +1,4 @@
-// Package reward holds what was tried (Episode, Group), what it was worth (Grade) and who says so (Grader). A grade is a number AND a
+// Package reward holds what was tried (Episode, Group), what it was worth (Grade) and who says so (Grader, Judge). A grade is a number AND a
 // verdict; errors and timeouts never become a silent zero.
 package reward
 

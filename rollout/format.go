@@ -113,6 +113,25 @@ func (f *Format) Response(s *engine.Sequence) string {
 	return f.Tok.Decode(ids, true)
 }
 
+// Judge lets a model grade answers on a scale: it is asked through the format, without tools, and its reply read as text. Give the judge a
+// format of its own where the policy's system turn and suffix should not reach it.
+func (f *Format) Judge(label string, model reward.Sampler, scale reward.Scale, params engine.Params, key engine.Key) *reward.ModelJudge {
+	return &reward.ModelJudge{
+		Label: label, Model: model, Scale: scale, Params: f.Stops(params), Key: key, Read: f.Response,
+		Write: func(text string) (*engine.Sequence, error) { return f.Prompt(&task.Problem{ID: label, Question: text}) },
+	}
+}
+
+// ScoreJudge is Judge for a model that tells how probable each grade is.
+func (f *Format) ScoreJudge(label string, model reward.Scorer, scale reward.Scale) *reward.ScoreJudge {
+	return &reward.ScoreJudge{
+		Label: label, Model: model, Scale: scale,
+		Write: func(text, reply string) (*engine.Sequence, error) {
+			return f.Demo(&task.Problem{ID: label, Question: text}, reply)
+		},
+	}
+}
+
 // Stops adds the tokenizer's end tokens to the stop ids.
 func (f *Format) Stops(p engine.Params) engine.Params {
 	p.StopIDs = append(slices.Clone(p.StopIDs), f.Tok.EndIDs()...)

@@ -41,7 +41,13 @@ func (b *BFCL) valid() error {
 	if !slices.Contains(bfclCategories, b.Category) {
 		return fmt.Errorf("category %q: the categories are %s", b.Category, strings.Join(bfclCategories, ", "))
 	}
-	_, err := b.question()
+	if len(b.Messages) == 0 {
+		return errors.New("the row has no messages")
+	}
+	q, err := b.question()
+	if err == nil && q.Answers == nil && !strings.Contains(b.Category, "relevance") {
+		err = errors.New("the row has no possible answers")
+	}
 	return err
 }
 
@@ -195,6 +201,9 @@ func (t *bfclTask) problem(q *toolcall.Question) (*Problem, error) {
 		if data.Answers, err = toolcall.EncodeJSON(q.Answers); err != nil {
 			return nil, err
 		}
+	}
+	if err := data.valid(); err != nil {
+		return nil, err
 	}
 	answer, err := data.gold()
 	if err != nil {

@@ -66,7 +66,7 @@ func OpenBench(dir string) (*Bench, error) {
 	return &Bench{dir: dir, read: map[string]*category{}}, nil
 }
 
-// Questions returns a category's rows in the order of the file.
+// Questions returns a category's rows in the order of the file, also those that have no answer in possible_answer.
 func (b *Bench) Questions(name string) ([]*Question, error) {
 	c, err := b.category(name)
 	if err != nil {
@@ -84,6 +84,9 @@ func (b *Bench) Question(category, id string) (*Question, error) {
 	q, ok := c.byID[id]
 	if !ok {
 		return nil, fmt.Errorf("%s has no row %q", b.file(category), id)
+	}
+	if q.Answers == nil && !asksForNone(category) && !asksForAny(category) {
+		return nil, fmt.Errorf("%s has %q, possible_answer has it not: the two files are not of one version", b.file(category), id)
 	}
 	return q, nil
 }
@@ -124,7 +127,7 @@ func (c *category) load(path, name string) error {
 		return err
 	}
 	path = filepath.Join(filepath.Dir(path), "possible_answer", filepath.Base(path))
-	err = eachLine(path, func(row *Dict) error {
+	return eachLine(path, func(row *Dict) error {
 		id, _ := row.Get("id")
 		s, _ := id.(string)
 		truth, _ := row.Get("ground_truth")
@@ -137,15 +140,6 @@ func (c *category) load(path, name string) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	for _, q := range c.questions {
-		if q.Answers == nil {
-			return fmt.Errorf("%s: no answer for %q: the two files are not of one version", path, q.ID)
-		}
-	}
-	return nil
 }
 
 // eachLine reads a file of one JSON object a line.
@@ -195,25 +189,21 @@ func readQuestion(row *Dict, category string) (*Question, error) {
 	if q.Functions, ok = f.(List); !ok {
 		return nil, fmt.Errorf(`row %q: "function" is no list`, q.ID)
 	}
-	turns, _ := row.Get("question")
+	turns, _ := row.Get("question") // a list of turns, one here, which are lists of messages
 	list, _ := turns.(List)
-	if len(list) != 1 {
-		return nil, fmt.Errorf(`row %q: "question" has %d turns; want a list with one list of messages`, q.ID, len(list))
-	}
-	messages, _ := list[0].(List)
-	for _, m := range messages {
-		d, _ := m.(*Dict)
-		role, _ := d.Get("role")
-		content, _ := d.Get("content")
-		r, ok1 := role.(string)
-		c, ok2 := content.(string)
-		if !ok1 || !ok2 {
-			return nil, fmt.Errorf("row %q: a message without role and content", q.ID)
+	for _, turn := range list {
+		messages, _ := turn.(List)
+		for _, m := range messages {
+			d, _ := m.(*Dict)
+			role, _ := d.Get("role")
+			content, _ := d.Get("content")
+			var one Message
+			if one.Role, ok = role.(string); !ok {
+				return nil, fmt.Errorf("row %q: a message without a role", q.ID)
+			}
+			one.Content, _ = content.(string)
+			q.Messages = append(q.Messages, one)
 		}
-		q.Messages = append(q.Messages, Message{r, c})
-	}
-	if len(q.Messages) == 0 {
-		return nil, fmt.Errorf("row %q: no messages", q.ID)
 	}
 	return q, nil
 }

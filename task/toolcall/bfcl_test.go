@@ -255,9 +255,7 @@ func TestBenchErrors(t *testing.T) {
 		"id":       {strings.Replace(row, `"a"`, "3", 1), "", `"id" is no text`},
 		"twice":    {row + "\n\n" + row, "", ":3:"},
 		"function": {strings.Replace(row, "[]", "{}", 1), "", `"function" is no list`},
-		"turns":    {strings.Replace(row, "[[", "[[],[", 1), "", "2 turns"},
-		"message":  {strings.Replace(row, `"user"`, "1", 1), "", "without role"},
-		"answers":  {row, `{"id": "b", "ground_truth": [{}]}`, "no answer for"},
+		"message":  {strings.Replace(row, `"user"`, "1", 1), "", "without a role"},
 		"truth":    {row, `{"id": "a", "ground_truth": 1}`, "no list of calls"},
 	} {
 		dir := t.TempDir()
@@ -279,6 +277,10 @@ func TestBenchErrors(t *testing.T) {
 		if _, err := b.Questions("simple_python"); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "BFCL_v4_simple_python.json") {
 			t.Errorf("%s: %v, want ... %s", name, err, c.want)
 		}
+	}
+	half := &Bench{dir: t.TempDir(), read: map[string]*category{"multiple": {byID: map[string]*Question{"a": {ID: "a"}}}}}
+	if _, err := half.Question("multiple", "a"); err == nil || !strings.Contains(err.Error(), "not of one version") {
+		t.Errorf("a row without an answer: %v", err)
 	}
 	b := &Bench{dir: t.TempDir(), read: map[string]*category{}}
 	var u *UnsupportedError

@@ -49,7 +49,7 @@ func (p *parser) number() (Value, error) {
 	if isName(p.byte()) || p.byte() >= utf8.RuneSelf {
 		return nil, p.fail(start, "%q is no number", p.s[start:min(len(p.s), p.at+8)])
 	}
-	if strings.Contains(text, "__") || strings.HasSuffix(text, "_") || strings.Contains(text, "_.") || strings.Contains(text, "._") || strings.Contains(text, "_e") || strings.Contains(text, "_E") {
+	if strayUnderscore(text) {
 		return nil, p.fail(start, "%q: an underscore stands between two digits", text)
 	}
 	text = strings.ReplaceAll(text, "_", "")
@@ -71,6 +71,16 @@ func (p *parser) number() (Value, error) {
 		return nil, p.fail(start, "%q is no number", text)
 	}
 	return whole(n), nil
+}
+
+// strayUnderscore reports an underscore that is not between two digits.
+func strayUnderscore(text string) bool {
+	for i := range len(text) {
+		if text[i] == '_' && (i+1 == len(text) || !isDigit(text[i+1]) || i == 0 || !isDigit(text[i-1])) {
+			return true
+		}
+	}
+	return false
 }
 
 // run moves past digits and underscores.

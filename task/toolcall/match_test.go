@@ -176,6 +176,10 @@ func TestDifficulty(t *testing.T) {
 	}) || order[0].Less(order[0]) {
 		t.Errorf("%v is not in order", order)
 	}
+	d, err := DifficultyOf(List{NewDict("name", "f"), NewDict("name", "g")}, read(t, "[f(), f()]"))
+	if want := (Difficulty{2, 2, len(`{"name": "f"}`)*2 + 1}); err != nil || d != want {
+		t.Errorf("%+v %v, want %+v", d, err, want)
+	}
 }
 
 func TestSchemas(t *testing.T) {

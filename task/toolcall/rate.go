@@ -272,6 +272,12 @@ func Overlap(a, b string) float64 {
 // their descriptions in bytes. (iTool names the three criteria; their order is ours.)
 type Difficulty struct{ Calls, Tools, Length int }
 
+// DifficultyOf measures an example: the functions to choose from and the calls of its answer.
+func DifficultyOf(functions List, gold []Call) (Difficulty, error) {
+	docs, err := Docs(functions)
+	return Difficulty{Calls: len(gold), Tools: len(functions), Length: len(docs)}, err
+}
+
 // Less reports whether d is easier than o.
 func (d Difficulty) Less(o Difficulty) bool {
 	if d.Calls != o.Calls {
