@@ -119,8 +119,10 @@ func view(old, whole *tensor.Tensor, i, n int, columns bool) *tensor.Tensor {
 	}
 	size := old.Rows * old.Cols
 	old.Data, old.Grad = whole.Data[i*size:(i+1)*size:(i+1)*size], nil
-	if whole.Grad != nil {
+	if len(whole.Grad) > 0 {
 		old.Grad = whole.Grad[i*size : (i+1)*size : (i+1)*size]
+	} else {
+		old.Grad = whole.Grad
 	}
 	return old
 }
@@ -215,6 +217,20 @@ func (m *Model) Train() error {
 	}
 	m.cutViews()
 	return nil
+}
+
+// Rehearse calls fn with a model whose trainable weights ask for gradients, without making room for them: for measuring on a dry tape.
+func (m *Model) Rehearse(fn func()) {
+	for _, p := range m.Params() {
+		if p.Grad != nil {
+			fn()
+			return
+		}
+		p.Grad = []float32{}
+	}
+	m.cutViews()
+	fn()
+	m.Freeze()
 }
 
 // Freeze takes the gradient buffers away: for inference.

@@ -101,6 +101,7 @@ func (e *Engine) trainable() error {
 	if err := e.live.m.Train(); err != nil {
 		return err
 	}
+	e.planTape(e.tape)
 	var decay, plain tensor.ParamGroup
 	decay.Decay = true
 	head := e.live.m.ValueHead()
@@ -142,14 +143,19 @@ func (e *Engine) plan() int64 {
 	for _, p := range m.Params() {
 		bytes += 12 * int64(p.Rows*p.Cols)
 	}
+	m.Rehearse(func() { bytes += e.planTape(tensor.NewTape()) })
+	head := tensor.Head{W: m.HeadWeight()}
+	cache := e.live.batch.pages
+	return bytes + head.Bytes() + int64(cache.limit)*cache.kv.PageBytes() + 4*int64(e.opt.Slots*m.Config.Vocab)
+}
+
+// planTape measures the activations and gradients of one full micro-batch, and lets the tape reserve them in one piece.
+func (e *Engine) planTape(t *tensor.Tape) int64 {
 	in := &model.Input{Tokens: make([]int32, e.opt.MicroTokens), Recompute: e.opt.Recompute}
 	for at := 0; at < e.opt.MicroTokens; at += e.opt.Context {
 		in.Docs = append(in.Docs, tensor.Doc{From: at, To: min(at+e.opt.Context, e.opt.MicroTokens)})
 	}
-	bytes += tensor.NewTape().Plan(func(t *tensor.Tape) { m.Forward(t, in) })
-	head := tensor.Head{W: m.HeadWeight()}
-	cache := e.live.batch.pages
-	return bytes + head.Bytes() + int64(cache.limit)*cache.kv.PageBytes() + 4*int64(e.opt.Slots*m.Config.Vocab)
+	return t.Plan(func(t *tensor.Tape) { e.live.m.Forward(t, in) })
 }
 
 // Step implements engine.Engine.
