@@ -176,6 +176,7 @@ func (p *pass) forward(micro []int, scoring bool) (*tensor.Tensor, error) {
 	w.fit(len(e.in.Tokens), len(micro), p.needs)
 	w.headL, w.headE = room(w.headL, len(w.rows.Row)), room(w.headE, len(w.rows.Row))
 
+	e.reserve(len(e.in.Tokens))
 	e.tape.Reset()
 	e.tape.Record(!scoring)
 	hidden := e.live.m.Forward(e.tape, &e.in)

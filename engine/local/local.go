@@ -50,6 +50,8 @@ type Engine struct {
 	base  string // hash of weights that never change, "" when all are trained
 	grads bool   // something was added since the last Step
 
+	reserved int // tokens of a micro-batch for which the tape has room
+
 	frozen map[string]*Frozen
 	order  []string // names in frozen, in the order they were made
 
@@ -101,7 +103,6 @@ func (e *Engine) trainable() error {
 	if err := e.live.m.Train(); err != nil {
 		return err
 	}
-	e.planTape(e.tape)
 	var decay, plain tensor.ParamGroup
 	decay.Decay = true
 	head := e.live.m.ValueHead()
@@ -143,19 +144,27 @@ func (e *Engine) plan() int64 {
 	for _, p := range m.Params() {
 		bytes += 12 * int64(p.Rows*p.Cols)
 	}
-	m.Rehearse(func() { bytes += e.planTape(tensor.NewTape()) })
+	m.Rehearse(func() { bytes += e.planTape(tensor.NewTape(), e.opt.MicroTokens) })
 	head := tensor.Head{W: m.HeadWeight()}
 	cache := e.live.batch.pages
 	return bytes + head.Bytes() + int64(cache.limit)*cache.kv.PageBytes() + 4*int64(e.opt.Slots*m.Config.Vocab)
 }
 
-// planTape measures the activations and gradients of one full micro-batch, and lets the tape reserve them in one piece.
-func (e *Engine) planTape(t *tensor.Tape) int64 {
-	in := &model.Input{Tokens: make([]int32, e.opt.MicroTokens), Recompute: e.opt.Recompute}
-	for at := 0; at < e.opt.MicroTokens; at += e.opt.Context {
-		in.Docs = append(in.Docs, tensor.Doc{From: at, To: min(at+e.opt.Context, e.opt.MicroTokens)})
+// planTape measures the activations and gradients of a micro-batch of so many tokens, and lets the tape reserve them in one piece.
+func (e *Engine) planTape(t *tensor.Tape, tokens int) int64 {
+	in := &model.Input{Tokens: make([]int32, tokens), Recompute: e.opt.Recompute}
+	for at := 0; at < tokens; at += e.opt.Context {
+		in.Docs = append(in.Docs, tensor.Doc{From: at, To: min(at+e.opt.Context, tokens)})
 	}
 	return t.Plan(func(t *tensor.Tape) { e.live.m.Forward(t, in) })
+}
+
+// reserve makes room for micro-batches of so many tokens before the first of them: growing piece by piece would hold the old room beside the new.
+func (e *Engine) reserve(tokens int) {
+	if tokens > e.reserved {
+		e.reserved = max(tokens, min(e.opt.MicroTokens, tokens+tokens/4))
+		e.planTape(e.tape, e.reserved)
+	}
 }
 
 // Step implements engine.Engine.
