@@ -72,14 +72,14 @@ func Run(ctx context.Context, s *Step, m Method) error {
 		s.Env.Policy = s.Update
 		groups, err := m.Collect(ctx, s)
 		if err != nil {
-			return s.fail("collect", err)
+			return s.fail("collect", s.blame(err, nil))
 		}
 		s.log.episodes(groups)
 		for pass := 0; pass < n.passes() && signal == Continue; pass++ {
 			for _, mini := range minibatches(groups, n.minibatches(), engine.NewKey(s.Seed, "minibatch", uint64(s.Index), uint64(pass))) {
 				streams, err := m.Streams(ctx, s, mini)
 				if err != nil {
-					return s.fail("streams", err)
+					return s.fail("streams", s.blame(err, nil))
 				}
 				batch, err := engine.Normalise(streams)
 				if err != nil {
@@ -94,11 +94,11 @@ func Run(ctx context.Context, s *Step, m Method) error {
 				}
 				stats, err := s.Engine.Backward(ctx, batch)
 				if err != nil {
-					return s.fail("backward", err)
+					return s.fail("backward", s.blame(err, batch))
 				}
 				update, err := s.Engine.Step(ctx, n.Optim.At(schedule.At(int(s.Update))))
 				if err != nil {
-					return s.fail("update", err)
+					return s.fail("update", s.blame(err, batch))
 				}
 				s.Update++
 				s.log.update(stats, update)

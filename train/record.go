@@ -1,6 +1,7 @@
 package train
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -135,7 +136,7 @@ func (r *recorder) flops(i engine.Info) float64 {
 
 func (s *Session) logStep(st *Step, bar *progress.Bar, took time.Duration) error {
 	r := &st.log
-	if err := s.Run.Metrics(run.Metrics{Stage: st.Node.Name, Step: st.Index + 1, Kind: run.KindTrain, Values: r.values()}); err != nil {
+	if err := s.metrics(run.Metrics{Stage: st.Node.Name, Step: st.Index + 1, Kind: run.KindTrain, Values: r.values()}); err != nil {
 		return err
 	}
 	rate := float64(r.sampled+r.forwarded) / took.Seconds()
@@ -155,5 +156,29 @@ func (s *Session) logStep(st *Step, bar *progress.Bar, took time.Duration) error
 	}
 	fields = append(fields, progress.Field{Text: progress.Count(rate) + " tok/s"})
 	bar.Set(st.Index+1, fields...)
+	return err
+}
+
+// metrics writes a row and says, on the screen and in the log, what it warns of. Reports find the warnings in the rows again.
+func (s *Session) metrics(m run.Metrics) error {
+	if err := s.Run.Metrics(m); err != nil {
+		return err
+	}
+	for _, w := range s.watch.Add(m) {
+		line := fmt.Sprintf("%-8s step %d: %s", m.Stage, m.Step, w)
+		s.Display.Line(line)
+		if err := s.Run.Log("%s", line); err != nil && !errors.Is(err, run.ErrDiskFull) { // the log may wait for room, the run may not fail of it
+			return err
+		}
+	}
+	return nil
+}
+
+// rewatch shows the rows of a run that goes on to its watch: what was said before is not said again.
+func (s *Session) rewatch() error {
+	rows, err := s.Run.ReadMetrics(run.MetricsFile)
+	for _, m := range rows {
+		s.watch.Add(m)
+	}
 	return err
 }

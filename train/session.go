@@ -35,6 +35,7 @@ type Session struct {
 	at    position
 	since map[string][]bool // by suite: which answers were right at the last end of a stage
 	ends  map[string]int    // by node: the step of the checkpoint that it ended with
+	watch run.Watch
 }
 
 // position is what the state file says beside the engine's state.
@@ -274,7 +275,10 @@ func (s *Session) restore(ctx context.Context) (json.RawMessage, error) {
 	if at.Ends != nil {
 		s.ends = at.Ends
 	}
-	return at.Method, s.Run.Truncate(at.Sizes)
+	if err := s.Run.Truncate(at.Sizes); err != nil {
+		return nil, err
+	}
+	return at.Method, s.rewatch()
 }
 
 // CheckState reports whether the plan can go on from the run's state file: stages that have ended keep their steps, others may only get
@@ -366,7 +370,7 @@ func (s *Session) evaluate(ctx context.Context, stage string, step int, end bool
 				v[i].Name = suite.Name + "/" + v[i].Name
 			}
 		}
-		if err := s.Run.Metrics(run.Metrics{Stage: stage, Step: step, Kind: run.KindEval, Values: v}); err != nil {
+		if err := s.metrics(run.Metrics{Stage: stage, Step: step, Kind: run.KindEval, Values: v}); err != nil {
 			return err
 		}
 		if err := s.keepTexts(stage, step, r); err != nil {

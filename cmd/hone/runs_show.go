@@ -92,7 +92,7 @@ func (c *runsShowCmd) collect(r *run.Run) (*shownRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Stages = c.stages(metrics)
+	s.Stages = c.stages(append(metrics, run.Warnings(metrics)...))
 	if len(s.Stages) == 0 && (c.Stage != "" || c.Step >= 0) {
 		return nil, fmt.Errorf("%s: nothing was written for stage %q, step %d; hone runs show %s lists the stages", r.Dir, c.Stage, c.Step, r.ID)
 	}

@@ -95,7 +95,7 @@ func collect(r *run.Run) (*contents, error) {
 	}
 	c.Status = r.Status(run.LastEvent(timing))
 	c.stages(metrics, timing)
-	for _, row := range metrics {
+	for _, row := range append(run.Warnings(metrics), metrics...) {
 		if row.Kind == run.KindNote {
 			c.Notes = append(c.Notes, note{row.Stage, row.Text, row.Step})
 		}
