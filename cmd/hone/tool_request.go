@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -45,6 +46,9 @@ func decodeRequest(line []byte, req any) error {
 		if err := dec.Decode(field.value.Addr().Interface()); err != nil {
 			return explainValue(name, field.value.Type(), err)
 		}
+		if lostNull(field.value.Type(), raw) {
+			return fmt.Errorf("field %q: a null stands where a value is needed: give every number", name)
+		}
 		return nil
 	})
 	if err != nil {
@@ -56,6 +60,38 @@ func decodeRequest(line []byte, req any) error {
 		}
 	}
 	return nil
+}
+
+// lostNull reports whether well-formed JSON has a null where the type has no place for one: encoding/json would read it as 0 or "".
+func lostNull(t reflect.Type, raw []byte) bool {
+	if !bytes.Contains(raw, []byte("null")) || t == reflect.TypeFor[json.RawMessage]() {
+		return false
+	}
+	if string(raw) == "null" {
+		return t.Kind() != reflect.Pointer && t.Kind() != reflect.Interface
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return lostNull(t.Elem(), raw)
+	case reflect.Slice, reflect.Array:
+		var items []json.RawMessage
+		if json.Unmarshal(raw, &items) != nil {
+			return false
+		}
+		return slices.ContainsFunc(items, func(item json.RawMessage) bool { return lostNull(t.Elem(), item) })
+	case reflect.Struct:
+		var fields map[string]json.RawMessage
+		if json.Unmarshal(raw, &fields) != nil {
+			return false
+		}
+		for i := range t.NumField() {
+			name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+			if v, ok := fields[name]; ok && lostNull(t.Field(i).Type, v) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 type requestField struct {
