@@ -3,7 +3,11 @@ package eval
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/hone-lm/hone/engine"
 	"github.com/hone-lm/hone/eval/stats"
@@ -21,6 +25,7 @@ type Suite struct {
 	Samples  int           // answers to each problem
 	Params   engine.Params // Greedy for accuracy
 	Seed     uint64
+	Told     func(done int) // problems answered so far; from any goroutine; nil = nobody asks
 }
 
 // Result is what a suite gave.
@@ -48,7 +53,7 @@ func (s *Suite) Run(ctx context.Context, env rollout.Env) (*Result, error) {
 		solver = rollout.Sample{}
 	}
 	n := max(1, s.Samples)
-	groups, err := solver.Solve(ctx, &env, s.Problems, n)
+	groups, err := s.solve(ctx, solver, &env, n)
 	if err != nil {
 		return nil, fmt.Errorf("suite %s: %w", s.Name, err)
 	}
@@ -84,4 +89,39 @@ func (s *Suite) Run(ctx context.Context, env rollout.Env) (*Result, error) {
 		}
 	}
 	return r, nil
+}
+
+// piece is how many problems are answered between two reports of progress.
+const piece = 16
+
+// solve answers every problem. Where somebody asks how far it has come the problems go to the engine in pieces, which share its running batch;
+// an answer depends on its problem alone, so the pieces do not show in the result.
+func (s *Suite) solve(ctx context.Context, solver rollout.Solver, env *rollout.Env, n int) ([]*rollout.Group, error) {
+	if s.Told == nil || len(s.Problems) <= piece {
+		return solver.Solve(ctx, env, s.Problems, n)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	count := (len(s.Problems) + piece - 1) / piece
+	parts, errs := make([][]*rollout.Group, count), make([]error, count)
+	var done atomic.Int64
+	var wg sync.WaitGroup
+	for i := range count {
+		wg.Go(func() {
+			mine := s.Problems[i*piece : min(len(s.Problems), (i+1)*piece)]
+			own := *env
+			if parts[i], errs[i] = solver.Solve(ctx, &own, mine, n); errs[i] != nil {
+				cancel() // the others need not go on
+				return
+			}
+			s.Told(int(done.Add(int64(len(mine)))))
+		})
+	}
+	wg.Wait()
+	for _, err := range errs { // the cause, not what the others say of being stopped
+		if err != nil && !errors.Is(err, context.Canceled) {
+			return nil, err
+		}
+	}
+	return slices.Concat(parts...), errors.Join(errs...)
 }

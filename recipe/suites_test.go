@@ -1,10 +1,12 @@
 package recipe
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/hone-lm/hone/task"
@@ -116,4 +118,29 @@ func wordFile(t *testing.T, rows int) string {
 		t.Fatal(err)
 	}
 	return name
+}
+
+// A suite that reports its progress, and so answers in pieces, has the answers of one that does not, each in its place.
+func TestSuiteInPieces(t *testing.T) {
+	s := launch(t, "sft", t.TempDir(), "eval.problems=37")
+	t.Cleanup(func() { s.Run.Close() })
+	want, err := s.Suites[0].Run(context.Background(), s.Env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last atomic.Int64
+	inPieces := *s.Suites[0]
+	inPieces.Told = func(done int) { last.Store(max(last.Load(), int64(done))) }
+	got, err := inPieces.Run(context.Background(), s.Env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if last.Load() != 37 || len(got.Groups) != 37 || got.Length != want.Length {
+		t.Errorf("%d reported, %d answered, length %g, want %g", last.Load(), len(got.Groups), got.Length, want.Length)
+	}
+	for i, g := range got.Groups {
+		if g.Key != want.Groups[i].Key || g.Episodes[0].Text != want.Groups[i].Episodes[0].Text {
+			t.Errorf("problem %d: %q, want %q", i, g.Episodes[0].Text, want.Groups[i].Episodes[0].Text)
+		}
+	}
 }

@@ -339,7 +339,7 @@ func (at *position) fits(p Plan) error {
 func (s *Session) evaluate(ctx context.Context, stage string, step int, end bool) error {
 	for _, suite := range s.Suites {
 		s.Env.Engine = s.Engine
-		r, err := suite.Run(ctx, s.Env)
+		r, err := s.answer(ctx, suite, suite.Name)
 		if err != nil {
 			return err
 		}
@@ -389,11 +389,20 @@ func (s *Session) passAt(ctx context.Context, suite *eval.Suite, k int) (stats.I
 		sampled.Problems = sampled.Problems[:n]
 	}
 	sampled.Params.Greedy, sampled.Params.Temperature = false, 1
-	r, err := sampled.Run(ctx, s.Env)
+	r, err := s.answer(ctx, &sampled, fmt.Sprintf("%s pass@%d", suite.Name, k))
 	if err != nil {
 		return stats.Interval{}, err
 	}
 	return r.PassAt, nil
+}
+
+// answer runs a suite and shows how far it has come.
+func (s *Session) answer(ctx context.Context, suite *eval.Suite, name string) (*eval.Result, error) {
+	shown := *suite
+	bar := s.Display.Aside(name, len(shown.Problems))
+	defer bar.Gone()
+	shown.Told = func(done int) { bar.Set(done) }
+	return shown.Run(ctx, s.Env)
 }
 
 func (s *Session) keepTexts(stage string, step int, r *eval.Result) error {

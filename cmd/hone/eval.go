@@ -10,6 +10,7 @@ import (
 	"github.com/hone-lm/hone/recipe"
 	"github.com/hone-lm/hone/rollout"
 	"github.com/hone-lm/hone/run"
+	"github.com/hone-lm/hone/run/progress"
 	"github.com/hone-lm/hone/train"
 )
 
@@ -160,7 +161,15 @@ func (c *evalCmd) Run(a *app) error {
 
 // measure answers a suite greedily, and again with samples for pass@k.
 func measure(a *app, suite *eval.Suite, env rollout.Env, samples int) (*evaluatedSuite, error) {
-	r, err := suite.Run(a.ctx, env)
+	display := progress.New(a.errOut)
+	defer display.Close()
+	answer := func(s eval.Suite, name string) (*eval.Result, error) {
+		bar := display.Aside(name, len(s.Problems))
+		defer bar.Gone()
+		s.Told = func(done int) { bar.Set(done) }
+		return s.Run(a.ctx, env)
+	}
+	r, err := answer(*suite, suite.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +178,7 @@ func measure(a *app, suite *eval.Suite, env rollout.Env, samples int) (*evaluate
 	if samples > 1 {
 		sampled := *suite
 		sampled.Samples, sampled.Params.Greedy, sampled.Params.Temperature = samples, false, 1
-		r, err := sampled.Run(a.ctx, env)
+		r, err := answer(sampled, fmt.Sprintf("%s pass@%d", suite.Name, samples))
 		if err != nil {
 			return nil, err
 		}

@@ -79,6 +79,7 @@ type Bar struct {
 	fields      []Field
 	begun, last time.Time
 	set, done   bool
+	under       *Bar // an aside's: the bar that comes back after it
 }
 
 // Stage begins the bar of a stage of total steps (0: not known). A bar that is still going is finished first.
@@ -94,6 +95,30 @@ func (d *Display) Stage(name string, total int) *Bar {
 		d.draw()
 	}
 	return d.bar
+}
+
+// Aside begins the bar of something that a stage waits for, such as an evaluation. It leaves no line when it is Gone, and the stage's bar comes back.
+func (d *Display) Aside(name string, total int) *Bar {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.now()
+	d.bar = &Bar{d: d, name: name, total: total, begun: now, last: now, under: d.bar}
+	return d.bar
+}
+
+// Gone ends an aside.
+func (b *Bar) Gone() {
+	d := b.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if b.done {
+		return
+	}
+	b.done = true
+	d.erase()
+	if d.bar == b {
+		d.bar = b.under
+	}
 }
 
 // Set says that step steps are done, with the figures of the last one.

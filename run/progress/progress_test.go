@@ -148,3 +148,24 @@ func TestNotATerminal(t *testing.T) {
 		t.Error("a file counts as a terminal")
 	}
 }
+
+// An aside takes the stage's place while it lasts, prints what takes long, and leaves nothing behind.
+func TestAside(t *testing.T) {
+	var out strings.Builder
+	d := New(&out)
+	now := time.Unix(0, 0)
+	d.now = func() time.Time { return now }
+	stage := d.Stage("sft", 10)
+	aside := d.Aside("countdown", 500)
+	aside.Set(16)
+	now = now.Add(6 * time.Second)
+	aside.Set(160)
+	aside.Gone()
+	aside.Gone()
+	now = now.Add(6 * time.Second)
+	stage.Set(5)
+	stage.Done("")
+	if got := out.String(); strings.Count(got, "countdown") != 1 || !strings.Contains(got, "160/500") || strings.Count(got, "sft") != 2 || strings.Index(got, "countdown") > strings.Index(got, "sft") {
+		t.Errorf("shown:\n%s", got)
+	}
+}
