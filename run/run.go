@@ -66,13 +66,13 @@ type Run struct {
 	files map[string]*appendFile // by path relative to Dir, with slashes
 }
 
-var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]*$`)
+var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9._+-]*$`)
 
 // Create makes the folder of a new run under root and locks it for writing. The id is the name and the first four hex digits of the
 // config's hash, with "-2", "-3" ... appended when that folder exists: no run is ever overwritten.
 func Create(root, name string, configYAML []byte) (*Run, error) {
 	if !validName.MatchString(name) {
-		return nil, fmt.Errorf("run name %q: use lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit", name)
+		return nil, fmt.Errorf("run name %q: use lower-case letters, digits, '.', '_', '+' and '-', beginning with a letter or digit", name)
 	}
 	if err := os.MkdirAll(root, 0o777); err != nil {
 		return nil, diskError(err)

@@ -1,0 +1,176 @@
+package recipe
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/hone-lm/hone/engine"
+	"github.com/hone-lm/hone/internal/config"
+	"github.com/hone-lm/hone/objective"
+	"github.com/hone-lm/hone/rollout"
+	"github.com/hone-lm/hone/task"
+	"github.com/hone-lm/hone/train"
+)
+
+// PPO: proximal policy optimisation (Schulman et al. 2017, arXiv 1707.06347, equation 7) as it is done with language models (Ziegler et al. 2019):
+// the answer's score stands on its last token, a penalty for leaving the reference on every token, and an advantage is estimated for each token.
+//
+//	reward_t = score [t is last] - KL (logp_old_t - logp_ref_t)
+//	loss     = - sum_t min(r_t A_t, clip(r_t, 1-lo, 1+hi) A_t) / tokens  +  ValueCoef sum_t max((V_t - R_t)^2, (clip V_t - R_t)^2) / 2 tokens
+//
+// A comes from Estimator: gae with a value head (A = delta + gamma lambda A, whitened over the step), rloo, reinforce_plus_plus and the others of
+// package objective without one. Advantages are computed once a step and serve all passes. Left out: an adaptive penalty, a critic of its own.
+type PPO struct {
+	Task        string              `yaml:"task" help:"problems and their check, such as countdown?level=3"`
+	Problems    int                 `yaml:"problems" help:"problems a step"`
+	GroupSize   int                 `yaml:"group_size" help:"answers a problem"`
+	Estimator   string              `yaml:"estimator" help:"of advantages: gae (value head), rloo, reinforce_plus_plus, reinforce_plus_plus_baseline, grpo, dr_grpo, opo or gpg"`
+	Gamma       float64             `yaml:"gamma" help:"discount a token"`
+	Lambda      float64             `yaml:"lambda" help:"gae: how far rewards reach back past the value head"`
+	Clip        objective.ClipRange `yaml:"clip_range"`
+	ValueClip   float64             `yaml:"value_clip" help:"gae: how far a value may move in one step; 0 = any way"`
+	ValueCoef   float64             `yaml:"value_coef" help:"gae: weight of the value loss"`
+	KL          float64             `yaml:"kl" help:"weight of the penalty to the stage's start, taken off every token's reward; 0 = no reference model"`
+	Partial     float64             `yaml:"partial" help:"reward of an answer that can be read but is wrong"`
+	Norm        string              `yaml:"norm" help:"token_mean or seq_mean"`
+	MaxTokens   int                 `yaml:"max_tokens" help:"longest answer"`
+	Temperature float64             `yaml:"temperature"`
+
+	train.Defaults `yaml:"-"`
+}
+
+// Need asks for a value head and the reference model.
+func (p *PPO) Need() train.Need {
+	n := train.Need{Caps: []engine.Capability{engine.CapSample, engine.CapTemperature}}
+	if p.critic() {
+		n.Caps = append(n.Caps, engine.CapValue)
+	}
+	if p.KL > 0 {
+		n.Frozen = []string{"start"}
+	}
+	return n
+}
+
+func (p *PPO) critic() bool { return p.Estimator == string(objective.EstGAE) }
+
+// Collect samples, and estimates the advantage of every sampled token.
+func (p *PPO) Collect(ctx context.Context, s *train.Step) ([]*rollout.Group, error) {
+	problems, err := s.Problems(p.Problems)
+	if err != nil {
+		return nil, err
+	}
+	groups, err := (rollout.Sample{}).Solve(ctx, s.Env, problems, p.GroupSize)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range rollout.Episodes(groups) {
+		if e.Grade.Verdict == task.Wrong && p.Partial != 0 {
+			rollout.AddTerm(e, "partial", p.Partial)
+		}
+	}
+	return groups, p.estimate(ctx, s, groups)
+}
+
+// estimate fills the channels advantage and, for the value head, value_old and return.
+func (p *PPO) estimate(ctx context.Context, s *train.Step, groups []*rollout.Group) error {
+	batch := &objective.TokenRewards{}
+	var seqs []*engine.Sequence
+	for _, g := range groups {
+		valid := g.Valid()
+		if p.GroupSize > 1 && len(valid) < 2 {
+			s.Note("dropped_groups", 1)
+			continue
+		}
+		for _, e := range valid {
+			seq := e.Segs[0]
+			rewards, mask := make([]float64, len(seq.Tokens)), make([]bool, len(seq.Tokens))
+			for t := range seq.Tokens {
+				mask[t] = seq.KindAt(t) == engine.KindSampled
+			}
+			rewards[len(rewards)-1] = e.Grade.Score // the end token, or the last one of an answer that was cut off
+			seqs = append(seqs, seq)
+			batch.Rewards, batch.Mask, batch.Group = append(batch.Rewards, rewards), append(batch.Mask, mask), append(batch.Group, g.Key)
+		}
+	}
+	if len(seqs) == 0 {
+		return nil
+	}
+	if p.KL > 0 {
+		ref, err := s.FrozenModel("start")
+		if err != nil {
+			return err
+		}
+		scores, err := ref.Score(ctx, seqs, engine.Want{})
+		if err != nil {
+			return err
+		}
+		for i, seq := range seqs {
+			if err := objective.ShapeKL(batch.Rewards[i], seq.Channel(engine.ChanOld), scores[i].LogProb, batch.Mask[i], objective.K1, p.KL); err != nil {
+				return err
+			}
+		}
+	}
+	if p.critic() {
+		scores, err := s.Engine.Score(ctx, seqs, engine.Want{Value: true})
+		if err != nil {
+			return err
+		}
+		for i, seq := range seqs {
+			batch.Values = append(batch.Values, widened(seq.SetChannel(engine.ChanValueOld, scores[i].Value)))
+		}
+	}
+	advantages, returns, err := objective.Estimator(p.Estimator).Advantages(batch, objective.EstimatorParams{Gamma: p.Gamma, Lambda: p.Lambda, Eps: objective.AdvantageEps})
+	if err != nil {
+		return err
+	}
+	for i, seq := range seqs {
+		adv, ret := seq.SetChannel(engine.ChanAdvantage, nil), seq.SetChannel(engine.ChanReturn, nil)
+		for t := range adv {
+			if batch.Mask[i][t] {
+				adv[t], ret[t] = float32(advantages[i][t]), float32(returns[i][t])
+			}
+		}
+	}
+	return nil
+}
+
+func widened(x []float32) []float64 {
+	out := make([]float64, len(x))
+	for i, v := range x {
+		out[i] = float64(v)
+	}
+	return out
+}
+
+// Streams is the clipped surrogate, with the value loss beside it.
+func (p *PPO) Streams(ctx context.Context, s *train.Step, groups []*rollout.Group) ([]engine.Stream, error) {
+	rl := engine.Stream{Name: "rl", Obj: objective.Clipped{Range: p.Clip}, Norm: engine.Norm(p.Norm), Coef: 1, Rows: rollout.SampledRows(groups)}
+	if !p.critic() {
+		return []engine.Stream{rl}, nil
+	}
+	value := rl
+	value.Name, value.Obj, value.Coef = "value", objective.ValueLoss{Clip: p.ValueClip}, p.ValueCoef
+	return []engine.Stream{rl, value}, nil
+}
+
+// Validate implements config's range check.
+func (p *PPO) Validate() error {
+	groups := []string{"rloo", "reinforce_plus_plus_baseline", "grpo", "dr_grpo", "opo", "gpg"}
+	if err := oneOf("estimator", p.Estimator, append(groups, "gae", "reinforce_plus_plus")); err != nil {
+		return err
+	}
+	if oneOf("", p.Estimator, groups) == nil && p.GroupSize < 2 {
+		return &config.FieldError{Field: "group_size", Msg: fmt.Sprintf("%d: estimator %s compares at least 2 answers to a problem", p.GroupSize, p.Estimator)}
+	}
+	if !(p.Gamma > 0 && p.Gamma <= 1 && p.Lambda >= 0 && p.Lambda <= 1) {
+		return &config.FieldError{Field: "gamma", Msg: fmt.Sprintf("gamma %g, lambda %g: want numbers in (0, 1] and [0, 1]", p.Gamma, p.Lambda)}
+	}
+	return oneOf("norm", p.Norm, []string{"token_mean", "seq_mean"})
+}
+
+// node makes the stage.
+func (p *PPO) node(b *Build, name string, steps, passes, minibatches int, o train.Optim) (train.Node, error) {
+	t, source, err := b.Problems(p.Task, task.Train)
+	params := engine.Params{Temperature: float32(p.Temperature), MaxTokens: p.MaxTokens}
+	return train.Node{Name: name, Kind: train.Train, Method: p, Steps: steps, Passes: passes, Minibatches: minibatches, Optim: o, Source: source, Grader: t, Params: params}, err
+}

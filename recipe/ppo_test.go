@@ -1,0 +1,64 @@
+package recipe
+
+import (
+	"context"
+	"math"
+	"testing"
+
+	"github.com/hone-lm/hone/engine"
+)
+
+// An answer's score stands on its last sampled token, the penalty on each; without a value head, discount and whitening every token has the score.
+func TestPPOEstimates(t *testing.T) {
+	s, _ := lastBatch(t, "ppo", "kl=0", "lambda=1", "estimator=gae", "problems=16")
+	n := &s.Plan.Nodes[len(s.Plan.Nodes)-1]
+	m := n.Method.(*PPO)
+	streams, err := s.FirstBatch(context.Background(), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, square, count, varies := 0.0, 0.0, 0.0, false
+	first := float32(0)
+	for _, r := range streams[0].Rows {
+		adv, ret, old := r.Seq.Channel(engine.ChanAdvantage), r.Seq.Channel(engine.ChanReturn), r.Seq.Channel(engine.ChanValueOld)
+		for k := range r.Seq.Tokens {
+			if r.Seq.KindAt(k) != engine.KindSampled {
+				if adv[k] != 0 || ret[k] != 0 {
+					t.Fatalf("token %d of the prompt has an advantage", k)
+				}
+				continue
+			}
+			// A fresh value head says 0 everywhere, so with lambda 1 the return of every token is the answer's score.
+			if old[k] != 0 || ret[k] != ret[len(ret)-1] {
+				t.Fatalf("value %g, return %g of %g", old[k], ret[k], ret[len(ret)-1])
+			}
+			varies = varies || ret[k] != first
+			if count == 0 {
+				first = ret[k]
+			}
+			sum += float64(adv[k])
+			square += float64(adv[k]) * float64(adv[k])
+			count++
+		}
+	}
+	if mean := sum / count; math.Abs(mean) > 1e-6 || math.Abs(square/(count-1)-1) > 1e-3 || !varies {
+		t.Errorf("advantages have mean %g and square %g over %g tokens, returns vary: %t", mean, square/(count-1), count, varies)
+	}
+	if need := m.Need(); len(need.Frozen) != 0 || need.Caps[len(need.Caps)-1] != engine.CapValue {
+		t.Errorf("needs %+v without a penalty", need)
+	}
+}
+
+func TestPPOSettings(t *testing.T) {
+	for _, bad := range []string{"estimator=td", "gamma=0", "lambda=2", "norm=sum"} {
+		if _, _, err := Parse("ppo", "", nil, []string{bad}); err == nil {
+			t.Errorf("%s was taken", bad)
+		}
+	}
+	if _, _, err := Parse("rloo", "", nil, []string{"group_size=1"}); err == nil {
+		t.Error("rloo with groups of one")
+	}
+	if _, _, err := Parse("reinforce++", "", nil, nil); err != nil {
+		t.Error(err)
+	}
+}
