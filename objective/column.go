@@ -49,17 +49,17 @@ func weightAt(v *engine.View, t int) float64 {
 	return v.Row.WeightAt(t)
 }
 
-// heldObjective is an objective that takes part of its loss for a constant: a ratio through which no gradient flows, a choice of tokens.
-// Eval reads that part from the views themselves. evalHeld reads it from other views of the same rows, so that the rest has the derivative
+// Held is implemented by objectives that take part of their loss for a constant: a ratio through which no gradient flows, a choice of tokens.
+// Eval reads that part from the views themselves. EvalHeld reads it from other views of the same rows, so that the rest has the derivative
 // that central differences show.
-type heldObjective interface {
+type Held interface {
 	engine.Objective
-	evalHeld(views, held []engine.View, tally *engine.Tally) float64
-	holds() bool
+	EvalHeld(views, held []engine.View, tally *engine.Tally) float64
+	Holds() bool
 }
 
 // Detached reports whether an objective holds part of its loss constant: its derivative is then not that of the loss that it returns.
 func Detached(o engine.Objective) bool {
-	h, ok := o.(heldObjective)
-	return ok && h.holds()
+	h, ok := o.(Held)
+	return ok && h.Holds()
 }

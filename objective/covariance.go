@@ -34,13 +34,13 @@ func (ClipCov) Name() string        { return "clip_cov" }
 func (ClipCov) Scope() engine.Scope { return engine.ScopeBatch }
 func (ClipCov) Needs() engine.Want  { return engine.Want{} }
 func (ClipCov) Channels() []string  { return []string{engine.ChanOld, engine.ChanAdvantage} }
-func (ClipCov) holds() bool         { return true }
+func (ClipCov) Holds() bool         { return true }
 
 func (KLCov) Name() string        { return "kl_cov" }
 func (KLCov) Scope() engine.Scope { return engine.ScopeBatch }
 func (KLCov) Needs() engine.Want  { return engine.Want{} }
 func (KLCov) Channels() []string  { return []string{engine.ChanOld, engine.ChanAdvantage} }
-func (KLCov) holds() bool         { return true }
+func (KLCov) Holds() bool         { return true }
 
 // covToken is a token of the step with its covariance; number counts the masked tokens of all rows.
 type covToken struct {
@@ -90,10 +90,10 @@ func pick(tokens []covToken, fraction float64, n int, order func(a, b covToken) 
 }
 
 func (o ClipCov) Eval(views []engine.View, tally *engine.Tally) float64 {
-	return o.evalHeld(views, views, tally)
+	return o.EvalHeld(views, views, tally)
 }
 
-func (o ClipCov) evalHeld(views, held []engine.View, tally *engine.Tally) float64 {
+func (o ClipCov) EvalHeld(views, held []engine.View, tally *engine.Tally) float64 {
 	all := covariances(held)
 	free := make([]bool, len(all)) // the clip leaves the token alone
 	eachToken(held, func(v *engine.View, t, number int) {
@@ -125,10 +125,10 @@ func (o ClipCov) evalHeld(views, held []engine.View, tally *engine.Tally) float6
 }
 
 func (o KLCov) Eval(views []engine.View, tally *engine.Tally) float64 {
-	return o.evalHeld(views, views, tally)
+	return o.EvalHeld(views, views, tally)
 }
 
-func (o KLCov) evalHeld(views, held []engine.View, tally *engine.Tally) float64 {
+func (o KLCov) EvalHeld(views, held []engine.View, tally *engine.Tally) float64 {
 	all := covariances(held)
 	penalised := pick(all, o.Fraction, len(all), func(a, b covToken) int {
 		if a.cov > b.cov {

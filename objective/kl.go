@@ -82,16 +82,16 @@ func refChannel(ref string) string {
 }
 
 func (k KL) Eval(views []engine.View, tally *engine.Tally) float64 {
-	return k.evalHeld(views, views, tally)
+	return k.EvalHeld(views, views, tally)
 }
 
-func (k KL) holds() bool {
+func (k KL) Holds() bool {
 	_, through := k.Estimator.through()
 	return through
 }
 
-func (k KL) evalHeld(views, held []engine.View, tally *engine.Tally) float64 {
-	loss, through := 0.0, k.holds()
+func (k KL) EvalHeld(views, held []engine.View, tally *engine.Tally) float64 {
+	loss, through := 0.0, k.Holds()
 	for i := range views {
 		v := &views[i]
 		lp, was, ref := logProbs(v), logProbs(&held[i]), constants(v, refChannel(k.Ref))

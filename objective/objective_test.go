@@ -57,8 +57,8 @@ func views(o engine.Objective) []engine.View {
 
 // differentiable evaluates an objective at views whose columns were moved; what it holds constant it reads at the views of before.
 func differentiable(o engine.Objective, moved []engine.View) float64 {
-	if h, ok := o.(heldObjective); ok && h.holds() {
-		return h.evalHeld(moved, views(o), nil)
+	if h, ok := o.(Held); ok && h.Holds() {
+		return h.EvalHeld(moved, views(o), nil)
 	}
 	return o.Eval(moved, nil)
 }

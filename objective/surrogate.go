@@ -70,12 +70,12 @@ func (Surrogate) Channels() []string { return []string{engine.ChanOld, engine.Ch
 func (s Surrogate) tokenRatio() bool { return s.Ratio == "" || s.Ratio == RatioToken }
 
 func (s Surrogate) Eval(views []engine.View, tally *engine.Tally) float64 {
-	return s.evalHeld(views, views, tally)
+	return s.EvalHeld(views, views, tally)
 }
 
-func (s Surrogate) holds() bool { return s.Form == FormCISPO || s.Ratio == RatioSequenceToken }
+func (s Surrogate) Holds() bool { return s.Form == FormCISPO || s.Ratio == RatioSequenceToken }
 
-func (s Surrogate) evalHeld(views, held []engine.View, tally *engine.Tally) float64 {
+func (s Surrogate) EvalHeld(views, held []engine.View, tally *engine.Tally) float64 {
 	loss := 0.0
 	for i := range views {
 		if s.tokenRatio() {

@@ -21,12 +21,12 @@ func (VESPO) Needs() engine.Want  { return engine.Want{} }
 func (VESPO) Channels() []string  { return []string{engine.ChanOld, engine.ChanAdvantage} }
 
 func (o VESPO) Eval(views []engine.View, tally *engine.Tally) float64 {
-	return o.evalHeld(views, views, tally)
+	return o.EvalHeld(views, views, tally)
 }
 
-func (VESPO) holds() bool { return true }
+func (VESPO) Holds() bool { return true }
 
-func (o VESPO) evalHeld(views, held []engine.View, tally *engine.Tally) float64 {
+func (o VESPO) EvalHeld(views, held []engine.View, tally *engine.Tally) float64 {
 	loss := 0.0
 	for i := range views {
 		v := &views[i]

@@ -34,12 +34,12 @@ func (DPPO) Needs() engine.Want  { return engine.Want{} }
 func (DPPO) Channels() []string  { return []string{engine.ChanOld, engine.ChanAdvantage} }
 
 func (o DPPO) Eval(views []engine.View, tally *engine.Tally) float64 {
-	return o.evalHeld(views, views, tally)
+	return o.EvalHeld(views, views, tally)
 }
 
-func (DPPO) holds() bool { return true }
+func (DPPO) Holds() bool { return true }
 
-func (o DPPO) evalHeld(views, held []engine.View, tally *engine.Tally) float64 {
+func (o DPPO) EvalHeld(views, held []engine.View, tally *engine.Tally) float64 {
 	loss := 0.0
 	for i := range views {
 		v := &views[i]

@@ -39,6 +39,13 @@ func (selfWeighted) Scope() engine.Scope { return engine.ScopeToken }
 func (selfWeighted) Needs() engine.Want  { return engine.Want{} }
 
 func (o selfWeighted) Eval(views []engine.View, tally *engine.Tally) float64 {
+	return o.EvalHeld(views, views, tally)
+}
+
+// Holds and EvalHeld implement objective.Held: the weight is read from held, so that differences show what Eval derives.
+func (selfWeighted) Holds() bool { return true }
+
+func (o selfWeighted) EvalHeld(views, held []engine.View, tally *engine.Tally) float64 {
 	loss := 0.0
 	for i := range views {
 		v := &views[i]
@@ -48,7 +55,7 @@ func (o selfWeighted) Eval(views []engine.View, tally *engine.Tally) float64 {
 				continue
 			}
 			lp := float64(v.LogProb[t-v.From])
-			p := math.Exp(o.power * lp)
+			p := math.Exp(o.power * float64(held[i].LogProb[t-v.From]))
 			loss -= w * v.Row.Scale * p * lp
 			v.DLogProb[t-v.From] -= w * v.Row.Scale * p
 			tally.Add("weight", p, w)
