@@ -115,7 +115,7 @@ func suiteName(ref string) string {
 }
 
 // suite opens the held-out problems of one task, the same for every seed, and tells whether they are read from a file. They are the test
-// split; with split=all they are all problems of a file, while a task that makes its problems keeps to its test split.
+// or the validation split; with split=all they are all problems of a file, while a task that makes its problems keeps to its test split.
 func (b *Build) suite(ref string) (s *eval.Suite, file bool, err error) {
 	r, err := task.ParseRef(ref)
 	if err != nil {
@@ -127,11 +127,14 @@ func (b *Build) suite(ref string) (s *eval.Suite, file bool, err error) {
 	}
 	e := &b.Common.Eval
 	s = &eval.Suite{Name: r.Name, Grader: rollout.TaskGrader{Task: t}, Seed: e.Seed, Params: engine.Params{Greedy: true, MaxTokens: e.MaxTokens}}
+	split := task.Test
+	if e.Split == "valid" {
+		split = task.Valid
+	}
 	switch t := t.(type) {
 	case task.Generator:
-		s.Problems, err = task.NewStream(t, e.Seed, task.Test, r.Level).Distinct(e.Problems)
+		s.Problems, err = task.NewStream(t, e.Seed, split, r.Level).Distinct(e.Problems)
 	case task.Source:
-		split := task.Test
 		if e.Split == "all" {
 			split = task.All
 		}

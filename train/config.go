@@ -38,7 +38,7 @@ type LoRA struct {
 // EvalConfig says how stages are measured.
 type EvalConfig struct {
 	Task          string `yaml:"task" help:"tasks, separated by commas, such as countdown?level=3; empty = the training task"`
-	Split         string `yaml:"split" help:"test, or all: every problem of a task that reads a file which training never reads"`
+	Split         string `yaml:"split" help:"test, valid (for tuning), or all: every problem of a task that reads a file which training never reads"`
 	Problems      int    `yaml:"problems" help:"held-out problems of each task"`
 	Every         int    `yaml:"every" help:"steps between evaluations inside a stage; 0 = only at its end"`
 	Texts         int    `yaml:"texts" help:"answers kept as samples"`
@@ -126,8 +126,8 @@ func (c *Common) Validate() error {
 		return &config.FieldError{Field: "lora.rank", Msg: "want 0 (full fine-tuning) or a positive rank"}
 	case !slices.Contains([]string{"drop", "error", "ignore"}, c.Eval.Contamination):
 		return &config.FieldError{Field: "eval.contamination", Msg: fmt.Sprintf("%q: want drop, error or ignore", c.Eval.Contamination)}
-	case !slices.Contains([]string{"test", "all"}, c.Eval.Split):
-		return &config.FieldError{Field: "eval.split", Msg: fmt.Sprintf("%q: want test or all", c.Eval.Split)}
+	case !slices.Contains([]string{"test", "valid", "all"}, c.Eval.Split):
+		return &config.FieldError{Field: "eval.split", Msg: fmt.Sprintf("%q: want test, valid or all", c.Eval.Split)}
 	case c.Eval.Problems < 0:
 		return &config.FieldError{Field: "eval.problems", Msg: "want 0 (no evaluation) or a positive count"}
 	}

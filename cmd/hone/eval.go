@@ -42,7 +42,7 @@ type evalSettings struct {
 	Model     string `yaml:"model" help:"nano, a Hugging Face folder, a .gguf file, or runs/ID[@step or @node@step]"`
 	Adapter   string `yaml:"adapter" help:"PEFT adapter folder"`
 	Task      string `yaml:"task" help:"tasks, separated by commas; empty = the run's"`
-	Split     string `yaml:"split" help:"test, or all: every problem of a task that reads a file which training never reads"`
+	Split     string `yaml:"split" help:"test, valid (for tuning), or all: every problem of a task that reads a file which training never reads"`
 	Problems  int    `yaml:"problems" help:"held-out problems of each task"`
 	MaxTokens int    `yaml:"max_tokens" help:"longest answer"`
 	Samples   int    `yaml:"samples" help:"answers at temperature 1 to each problem, for pass@k; 0 = off"`
@@ -72,7 +72,7 @@ func (s *evalSettings) Validate() error {
 	case s.Context < 0:
 		return config.Errorf("context", "must be 0 (the model's) or a number of tokens, got %d", s.Context)
 	}
-	return config.OneOf("split", s.Split, "test", "all")
+	return config.OneOf("split", s.Split, "test", "valid", "all")
 }
 
 // common returns the settings in the form that models are loaded by.

@@ -1,9 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"embed"
-	"errors"
 	"fmt"
+	"go/format"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -49,11 +50,17 @@ func (c *newCmd) Run(a *app) error {
 		return err
 	}
 	for from, to := range targets {
-		f, err := os.Create(filepath.Join(c.Dir, to))
-		if err != nil {
+		var text bytes.Buffer
+		if err := t.ExecuteTemplate(&text, from, data); err != nil {
 			return err
 		}
-		if err := errors.Join(t.ExecuteTemplate(f, from, data), f.Close()); err != nil {
+		content := text.Bytes()
+		if strings.HasSuffix(to, ".go") { // columns depend on the name's length
+			if content, err = format.Source(content); err != nil {
+				return err
+			}
+		}
+		if err := os.WriteFile(filepath.Join(c.Dir, to), content, 0o666); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"runtime"
@@ -115,17 +116,61 @@ type sweepMean struct {
 
 // tell prints one row for each combination of everything but the seed.
 func (c *sweepCmd) tell(a *app, axes []claim.Axis, jobs []claim.Job, runs []*run.Run) error {
+	var varied []string
+	for _, x := range axes {
+		if len(x.Values) > 1 && x.Key != "seed" {
+			varied = append(varied, x.Key)
+		}
+	}
+	rows, err := sweepRows(varied, jobs, runs)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.printJSON(map[string]any{"recipe": c.Recipe, "rows": rows})
+	}
+	shown := []string{run.Accuracy, run.Reward, run.Length, run.Loss}
+	t := newTable(a.out)
+	t.row(append(append(slices.Clone(varied), "seeds"), shown...)...)
+	for _, r := range rows {
+		cells := []string{}
+		for _, k := range varied {
+			cells = append(cells, r.Settings[k])
+		}
+		cells = append(cells, fmt.Sprint(len(r.Runs)))
+		for _, name := range shown {
+			cells = append(cells, r.Values[name].String())
+		}
+		t.row(cells...)
+	}
+	t.flush()
+	fmt.Fprintf(a.out, "next: hone runs --root %s ls\n", c.Runs)
+	return nil
+}
+
+// String is the mean with its interval, where there are seeds enough for one.
+func (m sweepMean) String() string {
+	switch m.N {
+	case 0:
+		return "-"
+	case 1:
+		return fmt.Sprintf("%.4g", float64(m.Mean))
+	}
+	return fmt.Sprintf("%.4g [%.4g, %.4g]", float64(m.Mean), float64(m.Low), float64(m.High))
+}
+
+// sweepRows puts the runs of a combination together: those whose varied settings are the same.
+func sweepRows(varied []string, jobs []claim.Job, runs []*run.Run) ([]*sweepRow, error) {
 	var rows []*sweepRow
 	values := map[*sweepRow]map[string][]float64{}
 	for i, j := range jobs {
 		at := map[string]string{}
 		for _, s := range j.Settings {
-			k, v, _ := strings.Cut(s, "=")
-			if many := slices.IndexFunc(axes, func(x claim.Axis) bool { return x.Key == k && len(x.Values) > 1 }); many >= 0 && k != "seed" {
+			if k, v, _ := strings.Cut(s, "="); slices.Contains(varied, k) {
 				at[k] = v
 			}
 		}
-		k := slices.IndexFunc(rows, func(r *sweepRow) bool { return fmt.Sprint(r.Settings) == fmt.Sprint(at) })
+		k := slices.IndexFunc(rows, func(r *sweepRow) bool { return maps.Equal(r.Settings, at) })
 		if k < 0 {
 			k = len(rows)
 			rows = append(rows, &sweepRow{Settings: at, Values: map[string]sweepMean{}})
@@ -133,7 +178,7 @@ func (c *sweepCmd) tell(a *app, axes []claim.Axis, jobs []claim.Job, runs []*run
 		}
 		last, err := lastValues(runs[i])
 		if err != nil {
-			return err
+			return nil, err
 		}
 		rows[k].Runs = append(rows[k].Runs, runs[i].Dir)
 		for name, v := range last {
@@ -146,40 +191,7 @@ func (c *sweepCmd) tell(a *app, axes []claim.Axis, jobs []claim.Job, runs []*run
 			r.Values[name] = sweepMean{run.Float(m.Mean), run.Float(m.Low), run.Float(m.High), len(x)}
 		}
 	}
-	if c.JSON {
-		return a.printJSON(map[string]any{"recipe": c.Recipe, "rows": rows})
-	}
-	t := newTable(a.out)
-	shown := []string{run.Accuracy, run.Reward, run.Length, run.Loss}
-	head := []string{}
-	for _, x := range axes {
-		if len(x.Values) > 1 && x.Key != "seed" {
-			head = append(head, x.Key)
-		}
-	}
-	t.row(append(append(slices.Clone(head), "seeds"), shown...)...)
-	for _, r := range rows {
-		cells := []string{}
-		for _, k := range head {
-			cells = append(cells, r.Settings[k])
-		}
-		cells = append(cells, fmt.Sprint(len(r.Runs)))
-		for _, name := range shown {
-			m, ok := r.Values[name]
-			switch {
-			case !ok:
-				cells = append(cells, "-")
-			case m.N < 2:
-				cells = append(cells, fmt.Sprintf("%.4g", float64(m.Mean)))
-			default:
-				cells = append(cells, fmt.Sprintf("%.4g [%.4g, %.4g]", float64(m.Mean), float64(m.Low), float64(m.High)))
-			}
-		}
-		t.row(cells...)
-	}
-	t.flush()
-	fmt.Fprintf(a.out, "next: hone runs --root %s ls\n", c.Runs)
-	return nil
+	return rows, nil
 }
 
 // lastValues are the values of a run's last training step and last evaluation.

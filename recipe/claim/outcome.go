@@ -26,19 +26,17 @@ func outcome(r *run.Run, arm string, seed uint64) (*recipe.Outcome, error) {
 	updates := map[at]float64{}
 	for _, row := range timing {
 		if row.Kind == run.KindTime {
-			get := func(name string) float64 { v, _ := row.Get(name); return v }
-			o.Seconds += get(run.Seconds)
-			o.FLOPs += get(run.FLOPs)
-			updates[at{row.Stage, row.Step}] = get(run.Updates)
+			o.Seconds += counted(row, run.Seconds)
+			o.FLOPs += counted(row, run.FLOPs)
+			updates[at{row.Stage, row.Step}] = counted(row, run.Updates)
 		}
 	}
 	for _, row := range rows {
-		get := func(name string) float64 { v, _ := row.Get(name); return v }
 		switch row.Kind {
 		case run.KindTrain:
 			o.Updates += updates[at{row.Stage, row.Step}]
-			o.Sampled += get(run.Sampled)
-			o.Trained += get(run.Trained)
+			o.Sampled += counted(row, run.Sampled)
+			o.Trained += counted(row, run.Trained)
 			if v, ok := row.Get("valid_loss"); ok {
 				l, seen := o.Losses[row.Stage]
 				if !seen {
@@ -64,6 +62,14 @@ func outcome(r *run.Run, arm string, seed uint64) (*recipe.Outcome, error) {
 		}
 	}
 	return o, nil
+}
+
+// counted is a value that a row may not have: a step without sampling sampled 0 tokens.
+func counted(row run.Metrics, name string) float64 {
+	if v, ok := row.Get(name); ok {
+		return v
+	}
+	return 0
 }
 
 // slug makes a name fit for a folder.
