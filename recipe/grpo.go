@@ -81,7 +81,7 @@ func (g *GRPO) Collect(ctx context.Context, s *train.Step) ([]*rollout.Group, er
 // shape changes rewards: overlong answers lose up to 1, and a KL penalty in the reward is taken off (its mean over the answer's tokens).
 func (g *GRPO) shape(ctx context.Context, s *train.Step, groups []*rollout.Group) error {
 	for _, e := range rollout.Episodes(groups) {
-		if over := e.Cost.Sampled - (g.MaxTokens - g.Overlong); g.Overlong > 0 && over > 0 {
+		if over := e.Cost.Forced + e.Cost.Sampled - (g.MaxTokens - g.Overlong); g.Overlong > 0 && over > 0 {
 			rollout.AddTerm(e, "overlong", -float64(over)/float64(g.Overlong))
 		}
 	}
