@@ -1,0 +1,21 @@
+package machine
+
+import "golang.org/x/sys/unix"
+
+// CPU returns the processor's name, "" when the system does not tell.
+func CPU() string {
+	name, err := unix.Sysctl("machdep.cpu.brand_string")
+	if err != nil {
+		return ""
+	}
+	return name
+}
+
+// ReadMemory returns the machine's memory; what is free is not told by a plain sysctl.
+func ReadMemory() Memory {
+	n, err := unix.SysctlUint64("hw.memsize")
+	if err != nil {
+		return Memory{}
+	}
+	return Memory{Total: int64(n)}
+}

@@ -1,0 +1,9 @@
+//go:build !linux && !darwin && !windows
+
+package machine
+
+// CPU returns the processor's name, which is unknown here.
+func CPU() string { return "" }
+
+// ReadMemory returns the machine's memory, which is unknown here.
+func ReadMemory() Memory { return Memory{} }
