@@ -41,6 +41,15 @@ type sftState struct {
 // State is what early stopping remembers.
 func (m *SFT) State() any { return &m.state }
 
+// Extent implements train.Sized.
+func (m *SFT) Extent() train.Extent {
+	e := train.Extent{Rows: m.Batch}
+	for _, r := range m.rows {
+		e.Longest = max(e.Longest, len(r.Tokens))
+	}
+	return e
+}
+
 // Collect takes the next rows of the epoch's order.
 func (m *SFT) Collect(ctx context.Context, s *train.Step) ([]*rollout.Group, error) {
 	order := data.Shuffle{Key: engine.NewKey(s.Seed, "rows"), N: len(m.rows)}

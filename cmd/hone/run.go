@@ -68,6 +68,9 @@ func (c *runCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	if err := s.Fits(); err != nil { // what cannot run gets no folder
+		return err
+	}
 	r, err := run.Create(cfg.Shared().Runs, folder, yaml)
 	if err != nil {
 		return err
@@ -167,8 +170,8 @@ func execute(ctx context.Context, a *app, s *train.Session, asJSON bool) error {
 	release := context.AfterFunc(a.ctx, s.Interrupt)
 	defer release()
 	info := s.Engine.Info()
-	s.Display.Line(fmt.Sprintf("%s %.1f M parameters (%.2f M trained) | %s engine, %s %s, %d threads | plan %d MiB | seed %d | %s", s.Common.Model, float64(info.Params)/1e6, float64(info.Trainable)/1e6,
-		info.Engine, info.Kernels, info.Precision, info.Threads, info.PlanBytes>>20, s.Common.Seed, s.Run.Dir))
+	s.Display.Line(fmt.Sprintf("%s %.1f M parameters (%.2f M trained) | %s engine, %s %s, %d threads | seed %d | %s", s.Common.Model, float64(info.Params)/1e6, float64(info.Trainable)/1e6,
+		info.Engine, info.Kernels, info.Precision, info.Threads, s.Common.Seed, s.Run.Dir))
 	if err := s.Run.Event("started"); err != nil {
 		return err
 	}
@@ -176,6 +179,9 @@ func execute(ctx context.Context, a *app, s *train.Session, asJSON bool) error {
 	s.Display.Close()
 	if errors.Is(err, train.ErrInterrupted) {
 		return fmt.Errorf("%w; go on with: hone resume %s", err, s.Run.Dir)
+	}
+	if errors.Is(err, run.ErrDiskFull) { // there is no room to write down that it failed, and it need not have
+		return fmt.Errorf("%w; with room, hone resume %s goes on", err, s.Run.Dir)
 	}
 	if err != nil {
 		return errors.Join(err, s.Run.Log("failed: %v", err), s.Run.Event(run.Failed), s.Run.Sync())
@@ -250,10 +256,11 @@ func dryRun(ctx context.Context, a *app, name string, cfg recipe.Config) error {
 		return err
 	}
 	info := s.Engine.Info()
-	if err := s.Plan.Check(info); err != nil {
+	f, err := s.Forecast()
+	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.out, "model: %d parameters, %d trained, context %d, micro-batches of %d tokens\nmemory plan: %d MiB (weights, gradients, moments, activations)\n", info.Params, info.Trainable, info.Context, info.MicroBatch, info.PlanBytes>>20)
+	fmt.Fprintf(a.out, "model: %d parameters, %d trained, context %d, micro-batches of %d tokens\n%s\n", info.Params, info.Trainable, info.Context, info.MicroBatch, f.Details())
 	for i := range s.Plan.Nodes {
 		n := &s.Plan.Nodes[i]
 		fmt.Fprintf(a.out, "\nnode %s: %s, %d steps\n", n.Name, n.Kind, n.Steps)
