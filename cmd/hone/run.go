@@ -213,32 +213,26 @@ func execute(ctx context.Context, a *app, s *train.Session, asJSON bool) error {
 	return nil
 }
 
-// stageResult is one stage of --json.
+// stageResult is one suite of one stage of --json.
 type stageResult struct {
-	Name     string  `json:"name"`
-	Accuracy float64 `json:"accuracy"`
-	Low      float64 `json:"low"`
-	High     float64 `json:"high"`
-	N        int     `json:"n"`
+	Name     string    `json:"name"`
+	Suite    string    `json:"suite,omitempty"` // when several tasks are evaluated
+	Accuracy run.Float `json:"accuracy"`
+	Low      run.Float `json:"low"`
+	High     run.Float `json:"high"`
+	N        int       `json:"n"`
 }
 
-// stageResults takes the last evaluation of every stage.
+// stageResults takes the last evaluation of every suite of every stage.
 func stageResults(r *run.Run) ([]stageResult, error) {
-	rows, err := r.ReadMetrics(run.MetricsFile)
+	stages, err := report.Stages(r)
 	if err != nil {
 		return nil, err
 	}
-	var out []stageResult
-	for _, row := range rows {
-		if row.Kind != run.KindEval {
-			continue
-		}
-		get := func(name string) float64 { v, _ := row.Get(name); return v }
-		one := stageResult{row.Stage, get(run.Accuracy), get(run.AccuracyLow), get(run.AccuracyHigh), int(get(run.Problems))}
-		if n := len(out); n > 0 && out[n-1].Name == row.Stage {
-			out[n-1] = one
-		} else {
-			out = append(out, one)
+	out := []stageResult{}
+	for _, s := range stages {
+		for _, e := range s.Evals {
+			out = append(out, stageResult{s.Name, e.Suite, run.Float(e.Accuracy), run.Float(e.Low), run.Float(e.High), int(e.N)})
 		}
 	}
 	return out, nil
