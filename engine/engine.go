@@ -68,7 +68,6 @@ type Info struct {
 	Precision  string // "f32"
 	Kernels    string // "avx512", "avx2", "go"
 	Threads    int
-	PlanBytes  int64 // memory plan: weights, gradients, moments, activations, caches
 	Caps       Capabilities
 	Tokenizer  token.Tokenizer
 	MicroBatch int // tokens of one micro-batch

@@ -48,6 +48,9 @@ func (g *GRPO) Need() train.Need {
 	return n
 }
 
+// Extent implements train.Sized.
+func (g *GRPO) Extent() train.Extent { return train.Extent{Rows: g.Problems * g.GroupSize} }
+
 // Collect samples until the step has its problems, or the refills are used up.
 func (g *GRPO) Collect(ctx context.Context, s *train.Step) ([]*rollout.Group, error) {
 	var kept []*rollout.Group

@@ -54,6 +54,15 @@ func (m *SFT) Prepare(ctx context.Context, s *train.Step) error {
 	return m.hold(rows, s.Seed)
 }
 
+// Extent implements train.Sized.
+func (m *SFT) Extent() train.Extent {
+	e := train.Extent{Rows: m.Batch}
+	for _, r := range m.rows {
+		e.Longest = max(e.Longest, len(r.Tokens))
+	}
+	return e
+}
+
 // Collect takes the next rows of the epoch's order.
 func (m *SFT) Collect(ctx context.Context, s *train.Step) ([]*rollout.Group, error) {
 	order := data.Shuffle{Key: engine.NewKey(s.Seed, "rows"), N: len(m.rows)}

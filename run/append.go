@@ -60,7 +60,8 @@ func (r *Run) findAppendFiles() error {
 
 // Append adds v as one row of JSON to an append-only file: MetricsFile, "rollouts/grpo.jsonl" ... The bytes depend on v alone: fields
 // in the order of the struct, keys of maps sorted, no HTML escapes. Numbers that are not finite are an error; Float writes them as null.
-// Rows are buffered until Sync. When the disk is full (ErrDiskFull) the row is kept in memory: free some space, then call Sync.
+// Rows are buffered until Sync. When the disk is full (ErrDiskFull) and Full does not wait, the row is kept in memory: free some space, then
+// call Sync.
 func (r *Run) Append(file string, v any) error {
 	var row bytes.Buffer
 	enc := json.NewEncoder(&row)
@@ -89,7 +90,30 @@ func (r *Run) Append(file string, v any) error {
 }
 
 // flush brings the file to disk, and with sync past the operating system's cache.
-func (r *Run) flush(file string, f *appendFile, sync bool) (err error) {
+func (r *Run) flush(file string, f *appendFile, sync bool) error {
+	return r.roomy(func() error { return r.write(file, f, sync) })
+}
+
+// roomy repeats a write that finds the disk full, as long as Full says so.
+func (r *Run) roomy(write func() error) error {
+	err := write()
+	for waited := false; r.Full != nil; err = write() {
+		if err == nil && waited {
+			return r.Full(nil)
+		}
+		if !errors.Is(err, ErrDiskFull) {
+			return err
+		}
+		if give := r.Full(err); give != nil {
+			return give
+		}
+		waited = true
+	}
+	return err
+}
+
+// write is one try of flush. After an error what is pending is still pending.
+func (r *Run) write(file string, f *appendFile, sync bool) (err error) {
 	if len(f.pending) == 0 && !(sync && f.dirty) {
 		return nil
 	}

@@ -16,9 +16,10 @@ func WriteAtomic(path string, write func(io.Writer) error) error {
 	return writeAtomic(path, write, nil)
 }
 
-// WriteAtomic is the function of that name for a file of the run, with the run's Failpoint.
+// WriteAtomic is the function of that name for a file of the run, with the run's Failpoint. When the disk is full and Full waits, write is called
+// again from the beginning.
 func (r *Run) WriteAtomic(rel string, write func(io.Writer) error) error {
-	return writeAtomic(r.Path(rel), write, r.Failpoint)
+	return r.roomy(func() error { return writeAtomic(r.Path(rel), write, r.Failpoint) })
 }
 
 // WriteFile writes a small file of the run atomically.

@@ -36,8 +36,12 @@ func (r *Run) CheckpointDir(stage string, step int) string {
 
 // SaveCheckpoint writes a checkpoint's files with write, which gets an empty folder, and gives the folder its name when all of them
 // are on disk, so that there are no half checkpoints. One of that stage and step that is there already (a resumed run comes by
-// again) is replaced.
+// again) is replaced. When the disk is full and Full waits, write is called again from the beginning.
 func (r *Run) SaveCheckpoint(stage string, step int, write func(dir string) error) error {
+	return r.roomy(func() error { return r.saveCheckpoint(stage, step, write) })
+}
+
+func (r *Run) saveCheckpoint(stage string, step int, write func(dir string) error) error {
 	final := r.CheckpointDir(stage, step)
 	if !checkpointName.MatchString(filepath.Base(final)) {
 		return fmt.Errorf("checkpoint of stage %q, step %d: a stage's name begins with a letter or digit and a step is not negative", stage, step)

@@ -61,6 +61,10 @@ type Run struct {
 	// its temporary name and the renaming, and with "<file>:renamed" after it. Tests kill the process there.
 	Failpoint func(name string)
 
+	// Full, if set, is called with the error when a write finds the disk full, and again with nil once the write has succeeded after all. It
+	// waits for room and returns nil to have the write tried again, or an error to give it up. It must not call the run's methods.
+	Full func(err error) error
+
 	mu    sync.Mutex
 	lock  *os.File
 	files map[string]*appendFile // by path relative to Dir, with slashes

@@ -120,8 +120,8 @@ func (c *Common) Validate() error {
 	switch {
 	case c.Context < 0:
 		return &config.FieldError{Field: "context", Msg: "want 0 (the model's) or a positive number of tokens"}
-	case c.MicroTokens < 1:
-		return &config.FieldError{Field: "micro_tokens", Msg: "want at least one token"}
+	case c.MicroTokens < 1 || c.MicroTokens > 1<<24:
+		return &config.FieldError{Field: "micro_tokens", Msg: "want at least one token and at most 16777216"}
 	case c.LoRA.Rank < 0:
 		return &config.FieldError{Field: "lora.rank", Msg: "want 0 (full fine-tuning) or a positive rank"}
 	case !slices.Contains([]string{"drop", "error", "ignore"}, c.Eval.Contamination):

@@ -64,7 +64,10 @@ func Run(ctx context.Context, s *Step, m Method) error {
 	signal := Continue
 	for ; s.Index < n.Steps && signal == Continue; s.Index++ {
 		if ses.stopping() {
-			return errors.Join(ErrInterrupted, ses.saveState(ctx, s, m))
+			if err := ses.saveState(ctx, s, m); err != nil {
+				return err
+			}
+			return ErrInterrupted
 		}
 		start := time.Now()
 		s.log.begin()

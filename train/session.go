@@ -9,10 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"time"
 
 	"github.com/hone-lm/hone/engine"
 	"github.com/hone-lm/hone/eval"
 	"github.com/hone-lm/hone/eval/stats"
+	"github.com/hone-lm/hone/internal/machine"
 	"github.com/hone-lm/hone/rollout"
 	"github.com/hone-lm/hone/run"
 	"github.com/hone-lm/hone/run/progress"
@@ -29,9 +31,13 @@ type Session struct {
 	Display *progress.Display
 	Start   string // what the run's model is, for the cache: its settings and, where it is a file or a run, its contents
 
+	Machine  func() machine.Memory // nil = this machine's
+	PollDisk time.Duration         // between looks at a full disk; 0 = a second
+
 	info  engine.Info
 	stop  atomic.Bool
-	left  int // steps until an interruption that was asked for; 0 = none
+	full  bool // the disk; it has been said
+	left  int  // steps until an interruption that was asked for; 0 = none
 	at    position
 	since map[string][]bool // by suite: which answers were right at the last end of a stage
 	ends  map[string]int    // by node: the step of the checkpoint that it ended with
@@ -72,8 +78,12 @@ func (s *Session) stopping() bool {
 
 // Exec runs the plan from where the state file says, or from the beginning.
 func (s *Session) Exec(ctx context.Context) error {
-	s.info = s.Engine.Info()
-	if err := s.Plan.Check(s.info); err != nil {
+	s.Run.Full, s.info = s.pause, s.Engine.Info()
+	f, err := s.Forecast()
+	if err == nil {
+		err = s.check(f)
+	}
+	if err != nil {
 		return err
 	}
 	s.since, s.ends = map[string][]bool{}, map[string]int{}
@@ -145,6 +155,9 @@ func (s *Session) node(ctx context.Context, n *Node, method json.RawMessage) err
 			return err
 		}
 		return s.next(ctx)
+	}
+	if err := s.fit(ctx, st); err != nil {
+		return err
 	}
 	if err := Run(ctx, st, n.Method); err != nil {
 		return err

@@ -72,8 +72,9 @@ func diagnose(dir string) diagnosis {
 	if abs, err := filepath.Abs(dir); err == nil {
 		dir = abs
 	}
-	d := diagnosis{Build: readBuildInfo(), CPU: machine.CPU(), Features: machine.CPUFeatures(), Kernels: tensor.KernelLevel(), Cores: runtime.NumCPU(), Threads: runtime.GOMAXPROCS(0), DiskFolder: dir, LookAt: []string{}}
-	d.MemoryTotal, d.MemoryFree = machine.Memory()
+	d := diagnosis{Build: readBuildInfo(), CPU: machine.CPU(), Features: machine.Features(), Kernels: tensor.KernelLevel(), Cores: runtime.NumCPU(), Threads: runtime.GOMAXPROCS(0), DiskFolder: dir, LookAt: []string{}}
+	memory := machine.ReadMemory()
+	d.MemoryTotal, d.MemoryFree = memory.Total, memory.Free
 	if limit := debug.SetMemoryLimit(-1); limit < 1<<62 {
 		d.MemoryLimit = limit
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -67,6 +66,9 @@ func (c *runCmd) Run(a *app) error {
 	}
 	s, err := recipe.Start(ctx, cfg, nil, a.errOut)
 	if err != nil {
+		return err
+	}
+	if err := s.Fits(); err != nil { // what cannot run gets no folder
 		return err
 	}
 	r, err := run.Create(cfg.Shared().Runs, folder, yaml)
@@ -168,8 +170,8 @@ func execute(ctx context.Context, a *app, s *train.Session, asJSON bool) error {
 	release := context.AfterFunc(a.ctx, s.Interrupt)
 	defer release()
 	info := s.Engine.Info()
-	s.Display.Line(fmt.Sprintf("%s %.1f M parameters (%.2f M trained) | %s engine, %s %s, %d threads | plan %d MiB | seed %d | %s", s.Common.Model, float64(info.Params)/1e6, float64(info.Trainable)/1e6,
-		info.Engine, info.Kernels, info.Precision, info.Threads, info.PlanBytes>>20, s.Common.Seed, s.Run.Dir))
+	s.Display.Line(fmt.Sprintf("%s %.1f M parameters (%.2f M trained) | %s engine, %s %s, %d threads | seed %d | %s", s.Common.Model, float64(info.Params)/1e6, float64(info.Trainable)/1e6,
+		info.Engine, info.Kernels, info.Precision, info.Threads, s.Common.Seed, s.Run.Dir))
 	if err := s.Run.Event("started"); err != nil {
 		return err
 	}
@@ -177,6 +179,9 @@ func execute(ctx context.Context, a *app, s *train.Session, asJSON bool) error {
 	s.Display.Close()
 	if errors.Is(err, train.ErrInterrupted) {
 		return fmt.Errorf("%w; go on with: hone resume %s", err, s.Run.Dir)
+	}
+	if errors.Is(err, run.ErrDiskFull) { // there is no room to write down that it failed, and it need not have
+		return fmt.Errorf("%w; with room, hone resume %s goes on", err, s.Run.Dir)
 	}
 	if err != nil {
 		return errors.Join(err, s.Run.Log("failed: %v", err), s.Run.Event(run.Failed), s.Run.Sync())
@@ -208,39 +213,26 @@ func execute(ctx context.Context, a *app, s *train.Session, asJSON bool) error {
 	return nil
 }
 
-// stageResult is one stage of --json; a run of several suites has one for each.
+// stageResult is one suite of one stage of --json.
 type stageResult struct {
-	Name     string  `json:"name"`
-	Suite    string  `json:"suite,omitempty"`
-	Accuracy float64 `json:"accuracy"`
-	Low      float64 `json:"low"`
-	High     float64 `json:"high"`
-	N        int     `json:"n"`
+	Name     string    `json:"name"`
+	Suite    string    `json:"suite,omitempty"` // when several tasks are evaluated
+	Accuracy run.Float `json:"accuracy"`
+	Low      run.Float `json:"low"`
+	High     run.Float `json:"high"`
+	N        int       `json:"n"`
 }
 
-// stageResults takes the last evaluation of every stage.
+// stageResults takes the last evaluation of every suite of every stage.
 func stageResults(r *run.Run) ([]stageResult, error) {
-	rows, err := r.ReadMetrics(run.MetricsFile)
+	stages, err := report.Stages(r)
 	if err != nil {
 		return nil, err
 	}
 	out := []stageResult{}
-	for _, row := range rows {
-		if row.Kind != run.KindEval {
-			continue
-		}
-		for _, v := range row.Values {
-			suite, isAccuracy := strings.CutSuffix(v.Name, run.Accuracy)
-			if !isAccuracy || suite != "" && !strings.HasSuffix(suite, "/") {
-				continue
-			}
-			get := func(name string) float64 { v, _ := row.Get(suite + name); return v }
-			one := stageResult{row.Stage, strings.TrimSuffix(suite, "/"), v.V, get(run.AccuracyLow), get(run.AccuracyHigh), int(get(run.Problems))}
-			if at := slices.IndexFunc(out, func(o stageResult) bool { return o.Name == one.Name && o.Suite == one.Suite }); at >= 0 {
-				out[at] = one
-			} else {
-				out = append(out, one)
-			}
+	for _, s := range stages {
+		for _, e := range s.Evals {
+			out = append(out, stageResult{s.Name, e.Suite, run.Float(e.Accuracy), run.Float(e.Low), run.Float(e.High), int(e.N)})
 		}
 	}
 	return out, nil
@@ -258,10 +250,11 @@ func dryRun(ctx context.Context, a *app, name string, cfg recipe.Config) error {
 		return err
 	}
 	info := s.Engine.Info()
-	if err := s.Plan.Check(info); err != nil {
+	f, err := s.Forecast()
+	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.out, "model: %d parameters, %d trained, context %d, micro-batches of %d tokens\nmemory plan: %d MiB (weights, gradients, moments, activations)\n", info.Params, info.Trainable, info.Context, info.MicroBatch, info.PlanBytes>>20)
+	fmt.Fprintf(a.out, "model: %d parameters, %d trained, context %d, micro-batches of %d tokens\n%s\n", info.Params, info.Trainable, info.Context, info.MicroBatch, f.Details())
 	for i := range s.Plan.Nodes {
 		n := &s.Plan.Nodes[i]
 		fmt.Fprintf(a.out, "\nnode %s: %s, %d steps\n", n.Name, n.Kind, n.Steps)

@@ -145,12 +145,28 @@ func (c *runsShowCmd) stages(metrics []run.Metrics) []shownStage {
 		case run.KindTrain:
 			st.Train = m
 		case run.KindEval:
-			st.Eval = m
+			st.Eval = withSuite(st.Eval, m)
 		case run.KindNote:
 			st.Notes = append(st.Notes, *m)
 		}
 	}
 	return out
+}
+
+// withSuite adds an evaluation to those of other suites at the same step; a later step, and a suite that is measured again, take the place.
+func withSuite(have, m *run.Metrics) *run.Metrics {
+	if have == nil || have.Step != m.Step {
+		return m
+	}
+	all := *m
+	all.Values = nil
+	for _, v := range have.Values {
+		if _, again := m.Get(v.Name); !again {
+			all.Values = append(all.Values, v)
+		}
+	}
+	all.Values = append(all.Values, m.Values...)
+	return &all
 }
 
 func (c *runsShowCmd) print(a *app, s *shownRun) {

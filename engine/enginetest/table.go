@@ -119,7 +119,7 @@ func (m *table) check(s *engine.Sequence, context int) error {
 // Info implements engine.Engine.
 func (t *Table) Info() engine.Info {
 	n := int64(len(t.W))
-	return engine.Info{Engine: "tabular", Model: "table", Params: n, Trainable: n, Context: t.context, VocabSize: t.Vocab, Precision: "f64", Kernels: "go", Threads: 1, PlanBytes: 32 * n, Caps: caps}
+	return engine.Info{Engine: "tabular", Model: "table", Params: n, Trainable: n, Context: t.context, VocabSize: t.Vocab, Precision: "f64", Kernels: "go", Threads: 1, Caps: caps}
 }
 
 // Step implements engine.Engine: AdamW in float64.

@@ -176,7 +176,9 @@ func (p *pass) forward(micro []int, scoring bool) (*tensor.Tensor, error) {
 	w.fit(len(e.in.Tokens), len(micro), p.needs)
 	w.headL, w.headE = room(w.headL, len(w.rows.Row)), room(w.headE, len(w.rows.Row))
 
-	e.reserve(len(e.in.Tokens))
+	if n := len(e.in.Tokens); n > e.reserved { // nobody asked beforehand whether it fits
+		e.reserve(engine.Work{Longest: min(n, e.opt.Context), Rows: (n + e.opt.Context - 1) / e.opt.Context})
+	}
 	e.tape.Reset()
 	e.tape.Record(!scoring)
 	hidden := e.live.m.Forward(e.tape, &e.in)

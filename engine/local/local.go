@@ -132,38 +132,8 @@ func (e *Engine) Info() engine.Info {
 	}
 	return engine.Info{
 		Engine: "local", Model: m.Path, Params: int64(m.Count()), Trainable: int64(trainable), Context: e.opt.Context, VocabSize: m.Config.Vocab,
-		Precision: "f32", Kernels: tensor.KernelLevel(), Threads: runtime.GOMAXPROCS(0), PlanBytes: e.plan(),
+		Precision: "f32", Kernels: tensor.KernelLevel(), Threads: runtime.GOMAXPROCS(0),
 		Caps: caps, Tokenizer: e.tok, MicroBatch: e.opt.MicroTokens,
-	}
-}
-
-// plan adds up weights, gradients, moments, the activations of one full micro-batch, and what sampling holds: the cache and a row of logits a slot.
-func (e *Engine) plan() int64 {
-	m := e.live.m
-	bytes := 4 * int64(m.Count())
-	for _, p := range m.Params() {
-		bytes += 12 * int64(p.Rows*p.Cols)
-	}
-	m.Rehearse(func() { bytes += e.planTape(tensor.NewTape(), e.opt.MicroTokens) })
-	head := tensor.Head{W: m.HeadWeight()}
-	cache := e.live.batch.pages
-	return bytes + head.Bytes() + int64(cache.limit)*cache.kv.PageBytes() + 4*int64(e.opt.Slots*m.Config.Vocab)
-}
-
-// planTape measures the activations and gradients of a micro-batch of so many tokens, and lets the tape reserve them in one piece.
-func (e *Engine) planTape(t *tensor.Tape, tokens int) int64 {
-	in := &model.Input{Tokens: make([]int32, tokens), Recompute: e.opt.Recompute}
-	for at := 0; at < tokens; at += e.opt.Context {
-		in.Docs = append(in.Docs, tensor.Doc{From: at, To: min(at+e.opt.Context, tokens)})
-	}
-	return t.Plan(func(t *tensor.Tape) { e.live.m.Forward(t, in) })
-}
-
-// reserve makes room for micro-batches of so many tokens before the first of them: growing piece by piece would hold the old room beside the new.
-func (e *Engine) reserve(tokens int) {
-	if tokens > e.reserved {
-		e.reserved = max(tokens, min(e.opt.MicroTokens, tokens+tokens/4))
-		e.planTape(e.tape, e.reserved)
 	}
 }
 

@@ -181,9 +181,15 @@ func TestSmallCache(t *testing.T) {
 	if _, err := New(m, nil, Options{CacheTokens: 255}); err == nil {
 		t.Error("a cache smaller than one sequence was accepted")
 	}
-	small, large := open(t, m, Options{CacheTokens: 256}).Info().PlanBytes, open(t, m, Options{CacheTokens: 256 + 320}).Info().PlanBytes
-	if large-small != 10*2*2*2*32*12*4 {
-		t.Errorf("ten pages more change the plan by %d bytes", large-small)
+	planned := func(cacheTokens int) int64 {
+		plan, err := open(t, m, Options{CacheTokens: cacheTokens}).Memory(engine.Work{Longest: 32, Rows: 1, Sample: 250})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return plan.Cache
+	}
+	if more := planned(256+320) - planned(256); more != 10*2*2*2*32*12*4 {
+		t.Errorf("ten pages more change the plan by %d bytes", more)
 	}
 }
 

@@ -2,7 +2,7 @@ package machine
 
 import "golang.org/x/sys/unix"
 
-// CPU returns the processor's name, "" where the system does not tell it.
+// CPU returns the processor's name, "" when the system does not tell.
 func CPU() string {
 	name, err := unix.Sysctl("machdep.cpu.brand_string")
 	if err != nil {
@@ -11,13 +11,13 @@ func CPU() string {
 	return name
 }
 
-// Memory returns the machine's memory in bytes; what is free is not told by a plain sysctl.
-func Memory() (total, free int64) {
+// ReadMemory returns the machine's memory; what is free is not told by a plain sysctl.
+func ReadMemory() Memory {
 	n, err := unix.SysctlUint64("hw.memsize")
 	if err != nil {
-		return 0, 0
+		return Memory{}
 	}
-	return int64(n), 0
+	return Memory{Total: int64(n)}
 }
 
 // PeakRSS returns the largest resident memory of this process so far, in bytes; 0 = unknown.

@@ -2,11 +2,11 @@
 
 package machine
 
-// CPU is not known here.
+// CPU returns the processor's name, which is unknown here.
 func CPU() string { return "" }
 
-// Memory is not known here.
-func Memory() (total, free int64) { return 0, 0 }
+// ReadMemory returns the machine's memory, which is unknown here.
+func ReadMemory() Memory { return Memory{} }
 
 // PeakRSS is not known here.
 func PeakRSS() int64 { return 0 }

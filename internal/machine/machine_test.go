@@ -7,7 +7,8 @@ import (
 
 // TestMemory: what a process holds shows in its peak, and the peak does not fall.
 func TestMemory(t *testing.T) {
-	total, free := Memory()
+	m := ReadMemory()
+	total, free := m.Total, m.Free
 	before := PeakRSS()
 	if runtime.GOOS == "linux" && (total < 64<<20 || free <= 0 || free > total || before <= 0) {
 		t.Errorf("memory %d, free %d, peak %d", total, free, before)

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// CPU returns the processor's name, "" where the system does not tell it.
+// CPU returns the processor's name.
 func CPU() string { return os.Getenv("PROCESSOR_IDENTIFIER") }
 
 // memoryStatusEx is MEMORYSTATUSEX of sysinfoapi.h.
@@ -16,15 +16,15 @@ type memoryStatusEx struct {
 	TotalPhys, AvailPhys, TotalPage, AvailPage, TotalVirtual, AvailVirtual, AvailExtra uint64
 }
 
-// Memory returns the machine's memory and what is free for programs, in bytes; 0 = unknown.
-func Memory() (total, free int64) {
+// ReadMemory returns the machine's memory.
+func ReadMemory() Memory {
 	var s memoryStatusEx
 	s.Length = uint32(unsafe.Sizeof(s))
 	ok, _, _ := windows.NewLazySystemDLL("kernel32.dll").NewProc("GlobalMemoryStatusEx").Call(uintptr(unsafe.Pointer(&s)))
 	if ok == 0 {
-		return 0, 0
+		return Memory{}
 	}
-	return int64(s.TotalPhys), int64(s.AvailPhys)
+	return Memory{Total: int64(s.TotalPhys), Free: int64(s.AvailPhys), Swap: int64(s.AvailPage - min(s.AvailPage, s.AvailPhys))}
 }
 
 // processMemoryCounters is PROCESS_MEMORY_COUNTERS of psapi.h.

@@ -1,12 +1,19 @@
-// Package machine tells what this computer is and what the program has used of it.
+// Package machine tells what this machine offers: processor and memory.
 package machine
 
 import (
 	"golang.org/x/sys/cpu"
 )
 
-// CPUFeatures lists the instruction sets that kernels use or could use, by their usual names.
-func CPUFeatures() []string {
+// Memory is what a machine has, in bytes; 0 = the system does not tell.
+type Memory struct {
+	Total int64
+	Free  int64 // what programs can still take without swapping; of a control group, if that is less
+	Swap  int64 // free swap
+}
+
+// Features lists the instruction sets that kernels use or could use, by their usual names.
+func Features() []string {
 	var out []string
 	for _, f := range []struct {
 		has  bool
