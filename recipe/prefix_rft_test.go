@@ -229,3 +229,28 @@ func TestPrefixSettings(t *testing.T) {
 	}
 	checkClaim(t, "prefix-rft")
 }
+
+// Where only some problems have a demonstration the groups stay in the problems' order, and those without one are what GRPO samples.
+func TestPrefixMixedGroups(t *testing.T) {
+	_, mixed := lastBatch(t, "prefix-rft", "rl.demos=0.5", "rl.problems=8")
+	_, plain := lastBatch(t, "prefix-rft", "rl.length=none", "rl.problems=8")
+	a, b := mixed[0].Rows, plain[0].Rows
+	if len(a) != 32 || len(b) != 32 {
+		t.Fatalf("%d and %d rows", len(a), len(b))
+	}
+	led := 0
+	for i := range a {
+		x, y := a[i].Seq, b[i].Seq
+		if x.ID != y.ID || x.ID.Sample != i%4 {
+			t.Fatalf("row %d is %s, want %s", i, x.Label(), y.Label())
+		}
+		if x.Count(engine.KindForced) > 0 {
+			led++
+		} else if !slices.Equal(x.Tokens, y.Tokens) {
+			t.Errorf("%s: another answer than without prefixes", x.Label())
+		}
+	}
+	if led == 0 || led == 8 {
+		t.Errorf("%d of 8 groups have a hybrid", led)
+	}
+}
