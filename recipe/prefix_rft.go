@@ -2,13 +2,8 @@ package recipe
 
 import (
 	"context"
-	"fmt"
-	"math"
-	"slices"
-	"sort"
 
 	"github.com/hone-lm/hone/engine"
-	"github.com/hone-lm/hone/internal/config"
 	"github.com/hone-lm/hone/objective"
 	"github.com/hone-lm/hone/rollout"
 	"github.com/hone-lm/hone/task"
@@ -61,95 +56,26 @@ func (m *PrefixRFT) ranks() bool {
 	return m.Length != "none" && m.Train == "advantage" && m.Keep > 0 && m.Keep < 1 && m.Order != "random"
 }
 
-// low is low_k of a stage of so many steps.
-func (m *PrefixRFT) low(k, steps int) float64 {
-	horizon := m.Horizon
-	if horizon == 0 {
-		horizon = steps
-	}
-	if m.Length == "uniform" || k >= horizon {
-		return m.Low
-	}
-	return m.Low + 0.5*(1+math.Cos(math.Pi*float64(k)/float64(horizon)))*(m.High-m.Low)
-}
-
-// cut is L: at least MinPrefix where that leaves one token of n to the policy.
-func (m *PrefixRFT) cut(share float64, n int) int {
-	return max(0, min(max(int(share*float64(n)), m.MinPrefix), n-1, m.MaxTokens-1))
-}
-
-// demonstrated reports whether a problem has a demonstration.
-func (m *PrefixRFT) demonstrated(seed uint64, p *task.Problem) bool {
-	return engine.NewKey(seed, "demonstrated", p.Key).Float64(0) < m.Demos
-}
-
-// prefix returns the forced tokens of a problem's hybrid; none: the answer is an ordinary one.
-func (m *PrefixRFT) prefix(s *train.Step, p *task.Problem) ([]int32, error) {
-	if m.Length == "none" || !m.demonstrated(s.Seed, p) {
-		return nil, nil
-	}
-	demo, err := m.demo(p)
-	if err != nil {
-		return nil, err
-	}
-	ids := answerIDs(demo, s.Format.Tok.EndIDs())
-	low := m.low(s.Index, s.Node.Steps)
-	share := low + engine.NewKey(s.Seed, "prefix", uint64(s.Index), p.Key).Float64(0)*(m.High-low)
-	return ids[:m.cut(share, len(ids))], nil
-}
-
 // Collect samples groups whose last member continues a prefix.
 func (m *PrefixRFT) Collect(ctx context.Context, s *train.Step) ([]*rollout.Group, error) {
 	problems, err := s.Problems(m.Problems)
 	if err != nil {
 		return nil, err
 	}
-	var plain, led []*task.Problem
-	var prefixes [][]int32
-	isLed := make([]bool, len(problems))
+	prefixes := make([][]int32, len(problems))
 	for i, p := range problems {
-		ids, err := m.prefix(s, p)
-		if err != nil {
+		if prefixes[i], err = m.prefix(s, p); err != nil {
 			return nil, err
 		}
-		if isLed[i] = len(ids) > 0; isLed[i] {
-			led, prefixes = append(led, p), append(prefixes, ids)
-		} else {
-			plain = append(plain, p)
-		}
 	}
-	whole, err := solve(ctx, s, rollout.Sample{}, plain, m.GroupSize)
+	groups, err := rollout.Prefixed{Prefix: prefixes}.Solve(ctx, s.Env, problems, m.GroupSize)
 	if err != nil {
 		return nil, err
-	}
-	part, err := solve(ctx, s, rollout.Sample{}, led, m.GroupSize-1)
-	if err != nil {
-		return nil, err
-	}
-	hybrids, err := solve(ctx, s, rollout.Prefixed{Prefix: prefixes, First: m.GroupSize - 1}, led, 1)
-	if err != nil {
-		return nil, err
-	}
-	var groups []*rollout.Group
-	for _, l := range isLed {
-		if l {
-			part[0].Episodes = append(part[0].Episodes, hybrids[0].Episodes[0])
-			groups, part, hybrids = append(groups, part[0]), part[1:], hybrids[1:]
-		} else {
-			groups, whole = append(groups, whole[0]), whole[1:]
-		}
 	}
 	if err := m.shape(ctx, s, groups); err != nil {
 		return nil, err
 	}
 	return groups, m.credit(s, groups)
-}
-
-func solve(ctx context.Context, s *train.Step, by rollout.Solver, problems []*task.Problem, n int) ([]*rollout.Group, error) {
-	if len(problems) == 0 {
-		return nil, nil
-	}
-	return by.Solve(ctx, s.Env, problems, n)
 }
 
 // credit writes every group's advantages.
@@ -215,7 +141,7 @@ func (m *PrefixRFT) Streams(ctx context.Context, s *train.Step, groups []*rollou
 		}
 	}
 	if m.Norm == string(engine.TokenMean) && len(prefix.Rows) > 0 { // both kinds of token count, trained or not
-		prefix.Denom = float64(masked(streams[0].Rows) + masked(prefix.Rows))
+		prefix.Denom = float64(rollout.Masked(streams[0].Rows) + rollout.Masked(prefix.Rows))
 		for i := range streams {
 			streams[i].Norm, streams[i].Denom = engine.Constant, prefix.Denom
 		}
@@ -229,7 +155,8 @@ func (m *PrefixRFT) Streams(ctx context.Context, s *train.Step, groups []*rollou
 		prefix.Obj = objective.Clipped{Range: m.Clip}
 	}
 	if m.Train == "advantage" && m.Keep > 0 && m.Keep < 1 {
-		if err := m.rank(ctx, s, prefix.Rows); err != nil {
+		by := rollout.Order{By: m.Order, Key: s.Key.Sub("keep").With(uint64(s.Update))}
+		if err := by.Keep(ctx, s.Engine, prefix.Rows, m.Keep); err != nil {
 			return nil, err
 		}
 	}
@@ -241,112 +168,22 @@ func (m *PrefixRFT) Streams(ctx context.Context, s *train.Step, groups []*rollou
 	return append(streams, engine.Stream{Name: "sft", Obj: objective.CrossEntropy{}, Coef: m.SFTCoef, Norm: engine.TokenMean, Rows: demos}), err
 }
 
-func masked(rows []engine.Row) int {
-	n := 0
-	for _, r := range rows {
-		for _, in := range r.Mask {
-			if in {
-				n++
-			}
-		}
-	}
-	return n
-}
-
-// demoRows are the whole demonstrations of the groups' problems.
-func (m *PrefixRFT) demoRows(s *train.Step, groups []*rollout.Group) ([]engine.Row, error) {
-	var demos []*rollout.Group
-	for _, g := range groups {
-		if p := g.Episodes[0].Problem; m.demonstrated(s.Seed, p) {
-			seq, err := m.demo(p)
-			if err != nil {
-				return nil, err
-			}
-			demos = append(demos, &rollout.Group{Key: p.ID, Episodes: []*rollout.Episode{{Problem: p, Segs: []*engine.Sequence{seq}}}})
-		}
-	}
-	return rollout.DemoRows(demos), nil
-}
-
-// rank gives weight 1 to the tokens that keep their advantage and 0 to the others, which stay in the mask.
-func (m *PrefixRFT) rank(ctx context.Context, s *train.Step, rows []engine.Row) error {
-	if len(rows) == 0 {
-		return nil
-	}
-	keys := make([][]float32, len(rows))
-	if m.Order == "random" {
-		for i, r := range rows {
-			keys[i] = make([]float32, len(r.Mask))
-			for t := range keys[i] {
-				keys[i][t] = float32(s.Key.Sub("keep").With(uint64(s.Update), uint64(i)).Float64(uint64(t)))
-			}
-		}
-	} else {
-		seqs := make([]*engine.Sequence, len(rows))
-		for i, r := range rows {
-			seqs[i] = r.Seq
-		}
-		scores, err := s.Engine.Score(ctx, seqs, engine.Want{Entropy: true, EntropyTemp: 1})
-		if err != nil {
-			return err
-		}
-		for i := range scores {
-			keys[i] = scores[i].Entropy
-			for t := range keys[i] {
-				if m.Order == "bottom" {
-					keys[i][t] = -keys[i][t]
-				}
-			}
-		}
-	}
-	keepTop(rows, keys, m.Keep)
-	return nil
-}
-
-// keepTop weighs the share of masked tokens with the largest keys 1, the others 0; of equals the first stay. keys is [row][token].
-func keepTop(rows []engine.Row, keys [][]float32, share float64) {
-	type place struct{ row, token int }
-	var all []place
-	for i := range rows {
-		rows[i].Weight = make([]float32, len(rows[i].Mask))
-		for t, in := range rows[i].Mask {
-			if in {
-				all = append(all, place{i, t})
-			}
-		}
-	}
-	sort.SliceStable(all, func(a, b int) bool { return keys[all[a].row][all[a].token] > keys[all[b].row][all[b].token] })
-	for _, at := range all[:int(math.Round(share*float64(len(all))))] {
-		rows[at.row].Weight[at.token] = 1
-	}
-}
-
-// Validate implements config's range check.
-func (m *PrefixRFT) Validate() error {
-	switch {
-	case !(m.Low >= 0 && m.Low <= m.High && m.High <= 1):
-		return &config.FieldError{Field: "low", Msg: fmt.Sprintf("%g and high %g: want 0 <= low <= high <= 1", m.Low, m.High)}
-	case !(m.Keep >= 0 && m.Keep <= 1):
-		return &config.FieldError{Field: "keep", Msg: fmt.Sprintf("%g: want a share in [0, 1]", m.Keep)}
-	case !(m.Demos >= 0 && m.Demos <= 1):
-		return &config.FieldError{Field: "demos", Msg: fmt.Sprintf("%g: want a share in [0, 1]", m.Demos)}
-	case m.Horizon < 0 || m.MinPrefix < 0:
-		return &config.FieldError{Field: "horizon", Msg: "want horizon and min_prefix of at least 0"}
-	case !(m.Static >= 0) || !(m.SFTCoef >= 0):
-		return &config.FieldError{Field: "static", Msg: "want static and sft_coef of at least 0"}
-	case m.Filter != "none":
-		return &config.FieldError{Field: "filter", Msg: "hybrids are not drawn again: want none"}
-	case m.Length != "none" && m.GroupSize < 3:
-		return &config.FieldError{Field: "group_size", Msg: "want at least 3: two ordinary answers and the hybrid"}
-	}
-	for _, c := range []struct {
-		field, got string
-		want       []string
-	}{{"length", m.Length, []string{"cosine", "uniform", "none"}}, {"train", m.Train, []string{"advantage", "static", "frozen"}},
-		{"order", m.Order, []string{"top", "bottom", "random"}}, {"norm", m.Norm, []string{"constant", "token_mean"}}} {
-		if !slices.Contains(c.want, c.got) {
-			return oneOf(c.field, c.got, c.want)
-		}
-	}
-	return nil
+func init() {
+	plain := []string{"sft.steps=0", "rl.steps=6", "rl.length=none"}
+	Register(Paper{Name: "prefix-rft", Title: "Blending Supervised and Reinforcement Fine-Tuning with Prefix Sampling", ArXiv: "2507.01679",
+		Org: "University of Edinburgh, Fudan University, Alibaba, StepFun, University of Amsterdam", Date: "2025-07-02",
+		About: "one answer of each group continues a demonstration's prefix, which is trained with the answer's advantage", OnPolicy: true,
+		Quick: []string{"sft.steps=3", "sft.rows=40", "sft.batch=4", "rl.steps=4", "rl.problems=3", "rl.group_size=4", "rl.max_tokens=8", "rl.overlong=7", "rl.temperature=1.5"},
+		Reduces: []Reduction{
+			{With: plain, To: "grpo", ToWith: []string{"advantage=mean_only", "norm=constant", "clip_range.dual=3"}},
+			{With: append([]string{"rl.norm=token_mean", "rl.advantage=mean_std"}, plain...), To: "grpo", ToWith: []string{"clip_range.dual=3"}},
+			{With: []string{"sft.steps=4", "rl.demos=0"}, To: "warmup-grpo", ToWith: []string{"grpo.advantage=mean_only", "grpo.norm=constant", "grpo.clip_range.dual=3"}}},
+		Claim: prefixRFTClaim, Config: func() Config {
+			c := &PrefixRFTConfig{Common: train.DefaultCommon(), SFT: SFTStage{Steps: 50, Optim: train.DefaultOptim(1e-3), SFT: defaultSFT()},
+				RL: PrefixRFTStage{Steps: 200, Passes: 1, Minibatches: 1, Optim: train.DefaultOptim(1e-4), PrefixRFT: PrefixRFT{Form: "short", Demos: 1, Length: "cosine",
+					Low: 0.05, High: 0.95, MinPrefix: 2, Train: "advantage", Static: 1e-3, Keep: 0.2, Order: "top", GRPO: defaultGRPO()}}}
+			c.SFT.Data.Rows = 1000
+			c.RL.Advantage, c.RL.Norm, c.RL.Clip = string(objective.MeanOnly), "constant", objective.ClipRange{Low: 0.2, High: 0.2, Dual: 3}
+			return c
+		}})
 }

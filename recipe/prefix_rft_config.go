@@ -2,11 +2,42 @@ package recipe
 
 import (
 	"fmt"
+	"slices"
 
-	"github.com/hone-lm/hone/objective"
+	"github.com/hone-lm/hone/internal/config"
 	"github.com/hone-lm/hone/task"
 	"github.com/hone-lm/hone/train"
 )
+
+// Validate implements config's range check.
+func (m *PrefixRFT) Validate() error {
+	switch {
+	case !(m.Low >= 0 && m.Low <= m.High && m.High <= 1):
+		return &config.FieldError{Field: "low", Msg: fmt.Sprintf("%g and high %g: want 0 <= low <= high <= 1", m.Low, m.High)}
+	case !(m.Keep >= 0 && m.Keep <= 1):
+		return &config.FieldError{Field: "keep", Msg: fmt.Sprintf("%g: want a share in [0, 1]", m.Keep)}
+	case !(m.Demos >= 0 && m.Demos <= 1):
+		return &config.FieldError{Field: "demos", Msg: fmt.Sprintf("%g: want a share in [0, 1]", m.Demos)}
+	case m.Horizon < 0 || m.MinPrefix < 0:
+		return &config.FieldError{Field: "horizon", Msg: "want horizon and min_prefix of at least 0"}
+	case !(m.Static >= 0) || !(m.SFTCoef >= 0):
+		return &config.FieldError{Field: "static", Msg: "want static and sft_coef of at least 0"}
+	case m.Filter != "none":
+		return &config.FieldError{Field: "filter", Msg: "hybrids are not drawn again: want none"}
+	case m.Length != "none" && m.GroupSize < 3:
+		return &config.FieldError{Field: "group_size", Msg: "want at least 3: two ordinary answers and the hybrid"}
+	}
+	for _, c := range []struct {
+		field, got string
+		want       []string
+	}{{"length", m.Length, []string{"cosine", "uniform", "none"}}, {"train", m.Train, []string{"advantage", "static", "frozen"}},
+		{"order", m.Order, []string{"top", "bottom", "random"}}, {"norm", m.Norm, []string{"constant", "token_mean"}}} {
+		if !slices.Contains(c.want, c.got) {
+			return oneOf(c.field, c.got, c.want)
+		}
+	}
+	return nil
+}
 
 // PrefixRFTConfig are the settings of `hone run prefix-rft`: a supervised warm-up, which may be left out or be all there is, and the method.
 type PrefixRFTConfig struct {
@@ -56,24 +87,4 @@ func (c *PrefixRFTConfig) Plan(b *Build) (train.Plan, error) {
 		return p, fmt.Errorf("prefix-rft: sft.steps and rl.steps are both 0: give one of the stages steps")
 	}
 	return p, nil
-}
-
-func init() {
-	plain := []string{"sft.steps=0", "rl.steps=6", "rl.length=none"}
-	Register(Paper{Name: "prefix-rft", Title: "Blending Supervised and Reinforcement Fine-Tuning with Prefix Sampling", ArXiv: "2507.01679",
-		Org: "University of Edinburgh, Fudan University, Alibaba, StepFun, University of Amsterdam", Date: "2025-07-02",
-		About: "one answer of each group continues a demonstration's prefix, which is trained with the answer's advantage", OnPolicy: true,
-		Quick: []string{"sft.steps=3", "sft.rows=40", "sft.batch=4", "rl.steps=4", "rl.problems=3", "rl.group_size=4", "rl.max_tokens=8", "rl.overlong=7", "rl.temperature=1.5"},
-		Reduces: []Reduction{
-			{With: plain, To: "grpo", ToWith: []string{"advantage=mean_only", "norm=constant", "clip_range.dual=3"}},
-			{With: append([]string{"rl.norm=token_mean", "rl.advantage=mean_std"}, plain...), To: "grpo", ToWith: []string{"clip_range.dual=3"}},
-			{With: []string{"sft.steps=4", "rl.demos=0"}, To: "warmup-grpo", ToWith: []string{"grpo.advantage=mean_only", "grpo.norm=constant", "grpo.clip_range.dual=3"}}},
-		Claim: prefixRFTClaim, Config: func() Config {
-			c := &PrefixRFTConfig{Common: train.DefaultCommon(), SFT: SFTStage{Steps: 50, Optim: train.DefaultOptim(1e-3), SFT: defaultSFT()},
-				RL: PrefixRFTStage{Steps: 200, Passes: 1, Minibatches: 1, Optim: train.DefaultOptim(1e-4), PrefixRFT: PrefixRFT{Form: "short", Demos: 1, Length: "cosine",
-					Low: 0.05, High: 0.95, MinPrefix: 2, Train: "advantage", Static: 1e-3, Keep: 0.2, Order: "top", GRPO: defaultGRPO()}}}
-			c.SFT.Data.Rows = 1000
-			c.RL.Advantage, c.RL.Norm, c.RL.Clip = string(objective.MeanOnly), "constant", objective.ClipRange{Low: 0.2, High: 0.2, Dual: 3}
-			return c
-		}})
 }

@@ -107,13 +107,13 @@ func TestPrefixKeep(t *testing.T) {
 		want  []float32
 	}{{.2, []float32{0, 1, 0, 0, 0}}, {.4, []float32{0, 1, 0, 0, 1}}, {0, []float32{0, 0, 0, 0, 0}}, {1, []float32{1, 1, 1, 1, 1}}} {
 		rows := []engine.Row{{Mask: all}}
-		keepTop(rows, [][]float32{entropy}, c.share)
-		if !slices.Equal(rows[0].Weight, c.want) || masked(rows) != 5 {
+		rollout.KeepTop(rows, [][]float32{entropy}, c.share)
+		if !slices.Equal(rows[0].Weight, c.want) || rollout.Masked(rows) != 5 {
 			t.Errorf("%g: %v", c.share, rows[0].Weight)
 		}
 	}
 	rows := []engine.Row{{Mask: []bool{false, true, true}}, {Mask: []bool{false, true, true}}}
-	keepTop(rows, [][]float32{{9, .1, .2}, {9, .4, .3}}, .5)
+	rollout.KeepTop(rows, [][]float32{{9, .1, .2}, {9, .4, .3}}, .5)
 	if !slices.Equal(rows[0].Weight, []float32{0, 0, 0}) || !slices.Equal(rows[1].Weight, []float32{0, 1, 1}) {
 		t.Errorf("ranks are not over all rows: %v %v", rows[0].Weight, rows[1].Weight)
 	}
@@ -152,7 +152,7 @@ func TestPrefixGradient(t *testing.T) {
 	if ratio, ok := stats.Streams[0].Tally.Mean("ratio"); !ok || ratio != 1 {
 		t.Errorf("ratio %v, %v", ratio, ok)
 	}
-	kept, counted := 0, masked(streams[i].Rows)
+	kept, counted := 0, rollout.Masked(streams[i].Rows)
 	for _, r := range streams[i].Rows {
 		for _, w := range r.Weight {
 			kept += int(w)
@@ -199,7 +199,7 @@ func TestPrefixHybrids(t *testing.T) {
 		}
 	}
 	_, streams = lastBatch(t, "prefix-rft", "rl.norm=token_mean", "rl.sft_coef=0.1")
-	want := float64(masked(streams[0].Rows) + masked(streams[1].Rows))
+	want := float64(rollout.Masked(streams[0].Rows) + rollout.Masked(streams[1].Rows))
 	if streams[0].Denom != want || streams[1].Denom != want || streams[2].Name != "sft" || streams[2].Coef != 0.1 || len(streams[2].Rows) != 3 {
 		t.Errorf("token_mean: denominators %g, %g, want %g; %d streams", streams[0].Denom, streams[1].Denom, want, len(streams))
 	}
@@ -228,4 +228,29 @@ func TestPrefixSettings(t *testing.T) {
 		t.Error("a plan without stages is taken")
 	}
 	checkClaim(t, "prefix-rft")
+}
+
+// Where only some problems have a demonstration the groups stay in the problems' order, and those without one are what GRPO samples.
+func TestPrefixMixedGroups(t *testing.T) {
+	_, mixed := lastBatch(t, "prefix-rft", "rl.demos=0.5", "rl.problems=8")
+	_, plain := lastBatch(t, "prefix-rft", "rl.length=none", "rl.problems=8")
+	a, b := mixed[0].Rows, plain[0].Rows
+	if len(a) != 32 || len(b) != 32 {
+		t.Fatalf("%d and %d rows", len(a), len(b))
+	}
+	led := 0
+	for i := range a {
+		x, y := a[i].Seq, b[i].Seq
+		if x.ID != y.ID || x.ID.Sample != i%4 {
+			t.Fatalf("row %d is %s, want %s", i, x.Label(), y.Label())
+		}
+		if x.Count(engine.KindForced) > 0 {
+			led++
+		} else if !slices.Equal(x.Tokens, y.Tokens) {
+			t.Errorf("%s: another answer than without prefixes", x.Label())
+		}
+	}
+	if led == 0 || led == 8 {
+		t.Errorf("%d of 8 groups have a hybrid", led)
+	}
 }
