@@ -54,10 +54,11 @@ func (m *DPO) Streams(ctx context.Context, s *train.Step, groups []*rollout.Grou
 	if err := rollout.Score(ctx, ref, rows, engine.ChanRef); err != nil {
 		return nil, err
 	}
-	return []engine.Stream{
-		{Name: "pairs", Obj: m.objective(), Coef: 1, Norm: engine.UnitMean, Rows: rows},
-		{Name: "nll", Obj: objective.CrossEntropy{}, Coef: m.NLL, Norm: engine.TokenMean, Rows: chosenRows(rows)},
-	}, nil
+	pairs := engine.Stream{Name: "pairs", Obj: m.objective(), Coef: 1, Norm: engine.UnitMean, Rows: rows}
+	if m.NLL == 0 {
+		return []engine.Stream{pairs}, nil
+	}
+	return []engine.Stream{pairs, {Name: "nll", Obj: objective.CrossEntropy{}, Coef: m.NLL, Norm: engine.TokenMean, Rows: chosenRows(rows)}}, nil
 }
 
 func (m *DPO) objective() objective.DPO {
@@ -119,7 +120,7 @@ func (c *DPOConfig) Plan(b *Build) (train.Plan, error) {
 func init() {
 	Register(Paper{Name: "dpo", Title: "Direct Preference Optimization: Your Language Model is Secretly a Reward Model", ArXiv: "2305.18290", Org: "Stanford University", Date: "2023-05-29",
 		About: "learn from pairs of a better and a worse answer, held to the model's start", Quick: []string{"steps=6", "rows=40", "batch=4"}, Irreducible: "its loss is a function of two answers at once, which no plain recipe has", Config: func() Config {
-			return &DPOConfig{Common: train.DefaultCommon(), Steps: 200, Optim: train.DefaultOptim(1e-4),
+			return &DPOConfig{Common: train.DefaultCommon(), Steps: 200, Optim: train.DefaultOptim(1e-5),
 				DPO: DPO{Data: defaultPairData(), Batch: 32, Loss: objective.PairSigmoid, Beta: 0.1, Divergence: objective.ReverseKL, Alpha: 0.5, LDAlpha: 1}}
 		}})
 }

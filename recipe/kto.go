@@ -171,7 +171,7 @@ func (c *KTOConfig) Plan(b *Build) (train.Plan, error) {
 func init() {
 	Register(Paper{Name: "kto", Title: "KTO: Model Alignment as Prospect Theoretic Optimization", ArXiv: "2402.01306", Org: "Stanford University and Contextual AI", Date: "2024-02-02",
 		About: "learn from single answers that are desirable or not, held to the model's start", Quick: []string{"steps=6", "rows=40", "batch=6"}, Irreducible: "its loss of an answer is bounded and measured from a reference point, which no plain recipe has", Config: func() Config {
-			return &KTOConfig{Common: train.DefaultCommon(), Steps: 200, Optim: train.DefaultOptim(1e-4),
+			return &KTOConfig{Common: train.DefaultCommon(), Steps: 200, Optim: train.DefaultOptim(1e-5),
 				KTO: KTO{Data: defaultPairData(), Batch: 64, Loss: objective.UnpairedKTO, Beta: 0.1, Desirable: 1, Undesirable: 1}}
 		}})
 }

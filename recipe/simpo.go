@@ -40,10 +40,11 @@ func (m *SimPO) Collect(ctx context.Context, s *train.Step) ([]*rollout.Group, e
 // Streams is the loss of the pairs, with the chosen answers' likelihood beside it.
 func (m *SimPO) Streams(ctx context.Context, s *train.Step, groups []*rollout.Group) ([]engine.Stream, error) {
 	rows := rollout.DemoRows(groups)
-	return []engine.Stream{
-		{Name: "pairs", Obj: m.objective(), Coef: 1, Norm: engine.UnitMean, Rows: rows},
-		{Name: "nll", Obj: objective.CrossEntropy{}, Coef: m.NLL, Norm: engine.TokenMean, Rows: chosenRows(rows)},
-	}, nil
+	pairs := engine.Stream{Name: "pairs", Obj: m.objective(), Coef: 1, Norm: engine.UnitMean, Rows: rows}
+	if m.NLL == 0 {
+		return []engine.Stream{pairs}, nil
+	}
+	return []engine.Stream{pairs, {Name: "nll", Obj: objective.CrossEntropy{}, Coef: m.NLL, Norm: engine.TokenMean, Rows: chosenRows(rows)}}, nil
 }
 
 func (m *SimPO) objective() objective.ReferenceFree {
@@ -95,7 +96,7 @@ func (c *SimPOConfig) Plan(b *Build) (train.Plan, error) {
 func init() {
 	Register(Paper{Name: "simpo", Title: "SimPO: Simple Preference Optimization with a Reference-Free Reward", ArXiv: "2405.14734", Org: "University of Virginia and Princeton University", Date: "2024-05-23",
 		About: "learn from pairs by mean log-prob and a margin, without a reference model; CPO by a setting", Quick: []string{"steps=6", "rows=40", "batch=4"}, Irreducible: "its loss is a function of two answers at once, which no plain recipe has", Config: func() Config {
-			return &SimPOConfig{Common: train.DefaultCommon(), Steps: 200, Optim: train.DefaultOptim(1e-4),
+			return &SimPOConfig{Common: train.DefaultCommon(), Steps: 200, Optim: train.DefaultOptim(1e-5),
 				SimPO: SimPO{Data: defaultPairData(), Batch: 32, Loss: objective.SimPO, Beta: 2, Gamma: 1}}
 		}})
 }
