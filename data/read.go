@@ -59,29 +59,40 @@ func Read(path string, opt Options) ([]Row, error) {
 	return rows, nil
 }
 
-func read(f io.Reader, path string, opt Options) ([]Row, error) {
+func read(f io.Reader, path string, opt Options) (rows []Row, err error) {
+	err = scan(f, path, func(line int, raw json.RawMessage, cols []column) error {
+		row := Row{File: path, Line: line, Raw: raw}
+		if err := row.fill(cols, opt); err != nil {
+			return err
+		}
+		rows = append(rows, row)
+		return nil
+	})
+	return rows, err
+}
+
+// scan hands every row of a file, split into its columns, to take; an error of take gets the file and the line.
+func scan(f io.Reader, path string, take func(line int, raw json.RawMessage, cols []column) error) error {
 	in := bufio.NewReaderSize(f, 1<<16)
 	if head, _ := in.Peek(2); bytes.Equal(head, []byte{0x1f, 0x8b}) {
 		z, err := gzip.NewReader(in)
 		if err != nil {
-			return nil, fmt.Errorf("%s: damaged gzip file: %w", path, err)
+			return fmt.Errorf("%s: damaged gzip file: %w", path, err)
 		}
 		in = bufio.NewReaderSize(z, 1<<16)
 	}
 	if err := refuse(in, path); err != nil {
-		return nil, err
+		return err
 	}
 	array, lines, err := skipSpace(in)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	p := parser{file: path, opt: opt}
+	p := parser{file: path, take: take}
 	if array {
-		err = p.array(in, lines)
-	} else {
-		err = p.lines(in, lines)
+		return p.array(in, lines)
 	}
-	return p.rows, err
+	return p.lines(in, lines)
 }
 
 // refuse names the formats that people hand in by mistake, and skips a byte order mark.
@@ -130,8 +141,8 @@ func skipSpace(in *bufio.Reader) (array bool, lines int, err error) {
 
 type parser struct {
 	file string
-	opt  Options
-	rows []Row
+	take func(line int, raw json.RawMessage, cols []column) error
+	rows int // taken
 }
 
 func (p *parser) fail(line int, err error) error { return fmt.Errorf("%s:%d: %w", p.file, line, err) }
@@ -179,7 +190,7 @@ func (p *parser) array(in io.Reader, before int) error {
 	for dec.More() {
 		var raw json.RawMessage
 		if err := dec.Decode(&raw); err != nil {
-			return p.fail(at.lineOf(dec.InputOffset()), arrayError(err, len(p.rows)))
+			return p.fail(at.lineOf(dec.InputOffset()), arrayError(err, p.rows))
 		}
 		line := at.lineOf(dec.InputOffset() - int64(len(raw)))
 		if len(raw) > maxRowBytes {
@@ -196,7 +207,7 @@ func (p *parser) array(in io.Reader, before int) error {
 		}
 		err = errors.New("something follows the closing ] of the array; remove it, or write one row a line without brackets")
 	}
-	return p.fail(at.lineOf(dec.InputOffset()), arrayError(err, len(p.rows)))
+	return p.fail(at.lineOf(dec.InputOffset()), arrayError(err, p.rows))
 }
 
 func arrayError(err error, rows int) error {
@@ -241,23 +252,33 @@ func (l *lineCounter) lineOf(offset int64) int {
 
 func (p *parser) add(line int, raw json.RawMessage) error {
 	cols, err := columns(raw)
-	if err != nil {
-		return err
+	if err == nil {
+		err = p.take(line, raw, cols)
 	}
-	row := Row{File: p.file, Line: line, Raw: raw}
-	get := func(name string) json.RawMessage {
-		i := slices.IndexFunc(cols, func(c column) bool { return c.name == name })
-		if i < 0 {
-			return nil
-		}
-		return cols[i].value
+	if err == nil {
+		p.rows++
 	}
+	return err
+}
+
+// value returns a column of a row as written, nil without it.
+func value(cols []column, name string) json.RawMessage {
+	i := slices.IndexFunc(cols, func(c column) bool { return c.name == name })
+	if i < 0 {
+		return nil
+	}
+	return cols[i].value
+}
+
+// fill reads what is trained on.
+func (row *Row) fill(cols []column, opt Options) (err error) {
+	get := func(name string) json.RawMessage { return value(cols, name) }
 	switch messages := get("messages"); {
-	case p.opt.Prompt != "":
-		if row.Prompt, err = text(cols, p.opt.Prompt, get(p.opt.Prompt), true); err != nil {
+	case opt.Prompt != "":
+		if row.Prompt, err = text(cols, opt.Prompt, get(opt.Prompt), true); err != nil {
 			return err
 		}
-		row.Completion, err = text(cols, p.opt.Completion, get(p.opt.Completion), true)
+		row.Completion, err = text(cols, opt.Completion, get(opt.Completion), true)
 	case messages != nil && get("prompt") != nil && get("completion") != nil:
 		err = errors.New(`the row has "messages" and also "prompt" and "completion"; keep one form, or say prompt=prompt completion=completion`)
 	case messages != nil:
@@ -271,11 +292,7 @@ func (p *parser) add(line int, raw json.RawMessage) error {
 	default:
 		err = unknownColumns(cols)
 	}
-	if err != nil {
-		return err
-	}
-	p.rows = append(p.rows, row)
-	return nil
+	return err
 }
 
 // text reads a column of text. A column that was named in the config may also hold numbers (an answer), which stand as they are written.
