@@ -326,7 +326,7 @@ type DataConfig struct {
 	Prompt     string `yaml:"prompt" help:"column with the question"`
 	Completion string `yaml:"completion" help:"column with the answer"`
 	Rows       int    `yaml:"rows" help:"rows used; 0 = all of a file"`
-	Form       string `yaml:"form" help:"of a task's demonstrations: short, verbose or planned"`
+	Form       string `yaml:"form" help:"of a task's demonstrations: short, verbose, padded or planned"`
 	TrainOn    string `yaml:"train_on" help:"answers, last or all"`
 	TooLong    string `yaml:"too_long" help:"rows longer than the context: error, truncate or split"`
 }

@@ -24,7 +24,7 @@ import (
 // and answer. No held-out problem is among them. Left out: text from files (use sft with train_on=all).
 type Pretrain struct {
 	Corpus    string `yaml:"corpus" help:"nano (arithmetic and templated English) and tasks such as countdown?level=3, separated by commas"`
-	Form      string `yaml:"form" help:"of the tasks' answers: short, verbose or planned"`
+	Form      string `yaml:"form" help:"of the tasks' answers: short, verbose, padded or planned"`
 	Batch     int    `yaml:"batch" help:"rows a step"`
 	RowTokens int    `yaml:"row_tokens" help:"tokens of a row; nano's are 256 at most"`
 

@@ -21,6 +21,7 @@ type Format struct {
 	Template *chat.Template // nil = plain
 	System   string         // system turn, "" = the template's own habit
 	Suffix   string         // put after every question, such as an instruction on the answer's form
+	Opening  string         // what every sampled answer begins with, tags such as <plan> included: inserted, so neither sampled nor trained
 }
 
 // NewFormat reads the tokenizer's chat template, if it has one.
@@ -53,6 +54,18 @@ func paragraphs(texts ...string) string {
 
 // Prompt returns the tokens that a model continues with its answer.
 func (f *Format) Prompt(p *task.Problem) (*engine.Sequence, error) {
+	s, err := f.question(p)
+	if err != nil || f.Opening == "" {
+		return s, err
+	}
+	for _, id := range f.Tok.Encode(f.Opening, token.EncodeOptions{Special: true}) {
+		s.Tokens, s.Kind = append(s.Tokens, id), append(s.Kind, engine.KindInserted)
+	}
+	return s, nil
+}
+
+// question is a prompt without the opening of its answer.
+func (f *Format) question(p *task.Problem) (*engine.Sequence, error) {
 	var ids []int32
 	if f.Template == nil {
 		ids = f.Tok.Encode(paragraphs(p.System, p.ToolText, p.Question+f.Suffix)+"\n", token.EncodeOptions{AddSpecial: true})
@@ -68,7 +81,7 @@ func (f *Format) Prompt(p *task.Problem) (*engine.Sequence, error) {
 
 // Demo returns a question with its answer as one sequence whose answer tokens, end token included, are demonstrated.
 func (f *Format) Demo(p *task.Problem, answer string) (*engine.Sequence, error) {
-	s, err := f.Prompt(p)
+	s, err := f.question(p)
 	if err != nil {
 		return nil, err
 	}

@@ -199,6 +199,8 @@ func (t *Trace) Render(f Form, w Wording) ([]Part, error) {
 		return []Part{answer}, nil
 	case Verbose:
 		return []Part{{SpanThink, steps}, answer}, nil
+	case Padded:
+		return t.padded(w)
 	case Planned:
 		plan := t.text(w, func(s Step) string { return s.Plan.In(w) })
 		if plan == "" {
@@ -206,7 +208,7 @@ func (t *Trace) Render(f Form, w Wording) ([]Part, error) {
 		}
 		return []Part{{SpanPlan, plan}, {SpanExecute, steps}, answer}, nil
 	}
-	return nil, fmt.Errorf("unknown form %q: want short, verbose or planned", f)
+	return nil, fmt.Errorf("unknown form %q: want short, verbose, padded or planned", f)
 }
 
 func (t *Trace) text(w Wording, of func(Step) string) string {
