@@ -62,12 +62,11 @@ func (e *Engine) Memory(w engine.Work) (engine.Memory, error) {
 		if w.Answers > 0 {
 			slots = min(slots, w.Answers)
 		}
-		cache := e.live.batch.pages
-		pages := min(cache.limit, slots*pagesOf(min(w.Sample, e.opt.Context)))
-		if w.Frozen == 0 && w.Answers > slots { // prompts of earlier calls stay until the weights change
-			pages = cache.limit
-		}
-		plan.Cache = int64(pages)*cache.kv.PageBytes() + 4*int64(slots)*int64(m.Config.Vocab)
+		cache := e.live.batch.pages // what was sampled stays in it until the weights change or its room is needed
+		pages := min(cache.limit, max(slots, w.Answers)*pagesOf(min(w.Sample, e.opt.Context)))
+		piece := &model.Input{Tokens: make([]int32, prefillRows), Docs: []tensor.Doc{{To: prefillRows}}}
+		pass := tensor.NewTape().Plan(func(t *tensor.Tape) { t.Record(false); m.Forward(t, piece) })
+		plan.Cache = int64(pages)*cache.kv.PageBytes() + pass + 8*int64(slots)*int64(m.Config.Vocab) // a row of logits and one of probabilities for each sequence
 	}
 	return plan, nil
 }
