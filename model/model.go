@@ -247,7 +247,7 @@ func (m *Model) ropeFor(n int) *tensor.RopeTable {
 	for size < n {
 		size *= 2
 	}
-	t, err := tensor.NewRope(m.Config.RopeTheta, m.Config.HeadDim, min(size, max(n, m.Config.MaxPos)), m.Config.Rope)
+	t, err := m.Config.rope(min(size, max(n, m.Config.MaxPos)))
 	if err != nil {
 		panic("model: " + err.Error()) // complete has checked the same values
 	}
