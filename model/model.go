@@ -214,6 +214,9 @@ func (m *Model) Train() error {
 	return nil
 }
 
+// DropoutOff lets an adapter that was made with dropout be trained without.
+func (a *Adapter) DropoutOff() { a.config.dropout = 0 }
+
 // Freeze takes the gradient buffers away: for inference.
 func (m *Model) Freeze() {
 	for _, p := range m.base {
