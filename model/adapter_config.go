@@ -270,6 +270,14 @@ func (c *adapterConfig) replaces(s *spec) bool {
 	return c.bias == "all" || c.bias == "lora_only" && s.proj != nil && c.adapts(s.module())
 }
 
+// biasName returns the name under which peft stores a replaced tensor: the bias of a projection with an update lies in the layer that it wraps.
+func (c *adapterConfig) biasName(s *spec) string {
+	if module, isBias := strings.CutSuffix(s.hf, ".bias"); isBias && s.proj != nil && c.adapts(module) {
+		return module + ".base_layer.bias"
+	}
+	return s.hf
+}
+
 // refuseTarget refuses updates of the embedding, of positions and of the head.
 func (c *adapterConfig) refuseTarget(s *spec) error {
 	for _, module := range []string{s.module(), "lm_head"} {

@@ -88,11 +88,11 @@ func (m *Model) readAdapter(f *safetensors.File, c adapterConfig) (*Adapter, err
 	return a, nil
 }
 
-// adapterName returns the name of a tensor in the file: peft writes the bias of an adapted projection in two ways.
+// adapterName returns the name of a tensor in the file: the first versions of peft stored the bias of an adapted projection under its own name.
 func adapterName(f *safetensors.File, e *entry) string {
 	if _, ok := f.Tensor(e.hf); !ok {
-		if bare, isBias := strings.CutSuffix(e.hf, ".bias"); isBias {
-			return bare + ".base_layer.bias"
+		if module, wrapped := strings.CutSuffix(e.hf, ".base_layer.bias"); wrapped {
+			return module + ".bias"
 		}
 	}
 	return e.hf

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 
 	"github.com/hone-lm/hone/tensor"
 )
@@ -32,13 +34,13 @@ type Config struct {
 	HeadDim int // 0 means Hidden / Heads
 	MaxPos  int // longest sequence, in tokens
 	NormEps float64
-	Act     string // "silu" (gated), or for GPT-2 "gelu_tanh", "gelu", "relu", "silu" (not gated); "" means the family's own
+	Act     string // of the MLP, which is gated but in GPT-2: "silu", "gelu_tanh", "gelu", "relu" or "tanh"; "" means the family's own
 	Tied    bool   // the head is the embedding
 
 	QKVBias, OBias, MLPBias bool
 
 	RopeTheta    float64            // base of the rotary frequencies; not used by GPT-2
-	Rope         tensor.RopeScaling // how they are stretched
+	Rope         tensor.RopeScaling // how they are stretched; Type may also be "dynamic" (Factor)
 	NoRope       []bool             // layers without rotary embedding; nil: none
 	NoAttnScale  bool               // GPT-2: scores are not divided by sqrt(HeadDim)
 	ScaleByLayer bool               // GPT-2: scores of layer i are divided by i+1
@@ -89,8 +91,14 @@ func (c *Config) complete() error {
 	if !(c.NormEps > 0) || math.IsInf(c.NormEps, 0) {
 		return fmt.Errorf("the epsilon of the norms is %g; expected a positive number", c.NormEps)
 	}
+	if !slices.Contains(activations, c.Act) {
+		return fmt.Errorf("activation %q is not built; built are %s", c.Act, strings.Join(activations, ", "))
+	}
 	return c.completeFamily()
 }
+
+// activations are the values of Config.Act.
+var activations = []string{"silu", "gelu_tanh", "gelu", "relu", "tanh"}
 
 func (c *Config) completeFamily() error {
 	switch c.Family {
@@ -99,20 +107,13 @@ func (c *Config) completeFamily() error {
 			return errors.New("gpt2 has as many key heads as heads, of size n_embd / n_head")
 		}
 		c.QKVBias, c.OBias, c.MLPBias = true, true, true
-		switch c.Act {
-		case "gelu_tanh", "gelu", "relu", "silu":
-			return nil
-		}
-		return fmt.Errorf("activation %q is not built for gpt2; built are gelu_tanh, gelu, relu and silu", c.Act)
+		return nil
 	case Llama, Qwen2, Qwen3, SmolLM3:
 	default:
 		return fmt.Errorf("model family %q is not built; built are llama, qwen2, qwen3, smollm3 and gpt2", c.Family)
 	}
 	if c.Family == Qwen2 {
 		c.QKVBias, c.OBias = true, false
-	}
-	if c.Act != "silu" {
-		return fmt.Errorf("hidden_act %q is not built for %s; built is silu", c.Act, c.Family)
 	}
 	if c.NoRope != nil && len(c.NoRope) != c.Layers {
 		return fmt.Errorf("no_rope_layers has %d entries for %d layers", len(c.NoRope), c.Layers)
@@ -123,8 +124,20 @@ func (c *Config) completeFamily() error {
 	if !(c.RopeTheta >= 1) || c.RopeTheta > 1e30 {
 		return fmt.Errorf("rope_theta is %g; expected 1 to 1e30", c.RopeTheta)
 	}
-	_, err := tensor.NewRope(c.RopeTheta, c.HeadDim, 1, c.Rope)
+	if c.Rope.Type == "dynamic" && !(c.Rope.Factor > 0) {
+		return errors.New("rope scaling dynamic needs a positive factor")
+	}
+	_, err := c.rope(1)
 	return err
+}
+
+// rope returns the rotary table of the first n positions.
+func (c *Config) rope(n int) (*tensor.RopeTable, error) {
+	s := c.Rope
+	if s.Type == "dynamic" { // changes nothing up to max_position_embeddings, and there are no longer sequences
+		s = tensor.RopeScaling{}
+	}
+	return tensor.NewRope(c.RopeTheta, c.HeadDim, n, s)
 }
 
 // attnScale is what attention scores of a layer are multiplied by.

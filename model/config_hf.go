@@ -141,8 +141,10 @@ func activation(name string) string {
 	switch name {
 	case "swish":
 		return "silu"
-	case "gelu_new", "gelu_fast", "gelu_pytorch_tanh":
+	case "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "gelu_python_tanh", "gelu_accurate":
 		return "gelu_tanh"
+	case "gelu_python":
+		return "gelu"
 	}
 	return name
 }
@@ -193,6 +195,9 @@ func (c *Config) readScaling(r *fields) error {
 		r.get("original_max_position_embeddings")
 	case "linear":
 		s.Factor = r.float("factor", 0)
+	case "dynamic":
+		s.Factor = r.float("factor", 0)
+		r.get("original_max_position_embeddings") // transformers goes by max_position_embeddings
 	case "llama3":
 		s.Factor = r.float("factor", 0)
 		s.LowFreqFactor, s.HighFreqFactor = r.float("low_freq_factor", 0), r.float("high_freq_factor", 0)
@@ -205,7 +210,7 @@ func (c *Config) readScaling(r *fields) error {
 		s.BetaFast, s.BetaSlow = r.float("beta_fast", 0), r.float("beta_slow", 0)
 		s.NoTruncate = !r.bool("truncate", true)
 	default:
-		r.fail("rope_type %q is not built; built are default, linear, llama3 and yarn", s.Type)
+		r.fail("rope_type %q is not built; built are default, linear, dynamic, llama3 and yarn", s.Type)
 	}
 	for _, v := range []float64{s.Factor, s.LowFreqFactor, s.HighFreqFactor, s.AttentionFactor, s.MScale, s.MScaleAllDim, s.BetaFast, s.BetaSlow} {
 		if v < 0 || math.IsInf(v, 0) {

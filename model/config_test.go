@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -54,10 +55,11 @@ func TestConfigRefused(t *testing.T) {
 		{`{"model_type":"llama"}`, "vocab_size is missing"},
 		{llamaConfig + `,"hidden_size":64}`, "stands twice"},
 		{llamaConfig + `,"logit_scale":2}`, `field "logit_scale"`},
-		{llamaConfig + `,"hidden_act":"gelu"}`, `hidden_act "gelu"`},
+		{llamaConfig + `,"hidden_act":"quick_gelu"}`, `activation "quick_gelu"`},
 		{llamaConfig + `,"partial_rotary_factor":0.5}`, "partial_rotary_factor 0.5"},
 		{llamaConfig + `,"rope_interleaved":true}`, "rope_interleaved"},
-		{llamaConfig + `,"rope_scaling":{"rope_type":"dynamic","factor":2}}`, `rope_type "dynamic"`},
+		{llamaConfig + `,"rope_scaling":{"rope_type":"longrope","factor":2}}`, `rope_type "longrope"`},
+		{llamaConfig + `,"rope_scaling":{"rope_type":"dynamic"}}`, "positive factor"},
 		{llamaConfig + `,"rope_scaling":{"type":"linear"}}`, "factor"},
 		{llamaConfig + `,"rope_scaling":{"type":"linear","factor":2,"mrope_section":[1]}}`, `"mrope_section"`},
 		{llamaConfig + `,"rope_parameters":{"rope_theta":1e4},"rope_scaling":{"type":"linear","factor":2}}`, "keep one"},
@@ -92,11 +94,37 @@ func TestConfigRefused(t *testing.T) {
 		qwen2 + `,"use_sliding_window":true,"sliding_window":64,"max_window_layers":28}`,
 		gpt2 + `,"scale_attn_weights":false,"scale_attn_by_inverse_layer_idx":true,"summary_type":"cls_index","resid_pdrop":0.1}`,
 		llamaConfig + `,"some_new_field":null}`,
+		llamaConfig + `,"hidden_act":"gelu_pytorch_tanh"}`,
 	}
 	for _, s := range accepted {
 		if _, err := ParseConfig([]byte(s)); err != nil {
 			t.Errorf("%s: %v", s, err)
 		}
+	}
+}
+
+// TestDynamicRope: dynamic scaling changes nothing up to max_position_embeddings (transformers, _compute_dynamic_ntk_parameters), and is kept for those who go beyond.
+func TestDynamicRope(t *testing.T) {
+	plain, err := ParseConfig([]byte(llamaConfig + "}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := ParseConfig([]byte(llamaConfig + `,"rope_scaling":{"type":"dynamic","factor":2.5}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, _ := plain.rope(plain.MaxPos)
+	got, err := c.rope(c.MaxPos)
+	if err != nil || !slices.Equal(want.Cos, got.Cos) || !slices.Equal(want.Sin, got.Sin) {
+		t.Errorf("the table differs from that without scaling: %v", err)
+	}
+	saved, err := c.JSON(safetensors.F32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := ParseConfig(saved)
+	if err != nil || again.Rope.Type != "dynamic" || again.Rope.Factor != 2.5 {
+		t.Errorf("saved and read: %+v %v", again, err)
 	}
 }
 

@@ -134,20 +134,30 @@ func (p *layerPass) attention(t *tensor.Tape, h *tensor.Tensor) *tensor.Tensor {
 func (p *layerPass) mlp(t *tensor.Tape, h *tensor.Tensor) *tensor.Tensor {
 	m, l := p.m, p.l
 	up := m.linear(t, h, &l.up)
-	if l.gate.w != nil {
-		return m.linear(t, t.SwiGLU(m.linear(t, h, &l.gate), up), &l.down)
-	}
-	switch m.Config.Act {
-	case "gelu":
-		up = t.GELU(up, false)
-	case "relu":
-		up = t.ReLU(up)
-	case "silu":
-		up = t.SiLU(up)
+	switch {
+	case l.gate.w == nil:
+		up = m.activate(t, up)
+	case m.Config.Act == "silu":
+		up = t.SwiGLU(m.linear(t, h, &l.gate), up)
 	default:
-		up = t.GELU(up, true)
+		up = t.Mul(m.activate(t, m.linear(t, h, &l.gate)), up)
 	}
 	return m.linear(t, up, &l.down)
+}
+
+// activate is the function of the MLP.
+func (m *Model) activate(t *tensor.Tape, x *tensor.Tensor) *tensor.Tensor {
+	switch m.Config.Act {
+	case "gelu":
+		return t.GELU(x, false)
+	case "relu":
+		return t.ReLU(x)
+	case "silu":
+		return t.SiLU(x)
+	case "tanh":
+		return t.Tanh(x)
+	}
+	return t.GELU(x, true)
 }
 
 func (m *Model) linear(t *tensor.Tape, x *tensor.Tensor, p *proj) *tensor.Tensor {

@@ -117,7 +117,7 @@ func (m *Model) buildAdapter(c adapterConfig, check func(e *entry) error, load f
 		}
 		if c.replaces(s) {
 			e := s.entry
-			e.hf, e.proj = peftPrefix+e.hf, nil
+			e.hf, e.proj = peftPrefix+c.biasName(s), nil
 			p, err := add(e, s.layout != vector, false)
 			if err != nil {
 				return nil, err

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -360,6 +361,49 @@ func checkExtras(t *testing.T, fresh func() *Model, dir string) {
 	}
 	if d := largest(score(m, testTokens), score(back, testTokens)); d != 0 {
 		t.Errorf("merged, saved and loaded, the output differs by %g", d)
+	}
+}
+
+// TestAdapterBiasNames: peft wraps a projection that has an update, and finds its bias again only under the wrapped layer's name.
+func TestAdapterBiasNames(t *testing.T) {
+	m := small(t, Qwen2, nil)
+	if err := m.AddLoRA(LoRASpec{Rank: 2, Alpha: 8, Targets: []string{"q_proj"}}); err != nil {
+		t.Fatal(err)
+	}
+	const wrapped, plain = "base_model.model.model.layers.1.self_attn.q_proj.base_layer.bias", "base_model.model.model.layers.1.self_attn.v_proj.bias"
+	dir := writeAdapter(t, m, `{"r":2,"target_modules":["q_proj"],"bias":"all"}`, func(list []safetensors.Out) []safetensors.Out {
+		for i := range 3 {
+			for _, name := range []string{"q_proj.bias", "k_proj.bias", "v_proj.bias"} { // as the first versions of peft wrote them
+				n := map[byte]int{'q': 24, 'k': 12, 'v': 12}[name[0]]
+				list = append(list, safetensors.Out{Name: fmt.Sprintf("base_model.model.model.layers.%d.self_attn.%s", i, name), Dtype: safetensors.F32, Shape: []int{n}, Fill: func(d []float32) { d[0] = 1 }})
+			}
+		}
+		return list
+	})
+	again := small(t, Qwen2, nil)
+	if err := again.LoadAdapter(dir); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, p := range again.Params() {
+		names = append(names, p.Name)
+	}
+	if !slices.Contains(names, wrapped) || !slices.Contains(names, plain) {
+		t.Errorf("the trained tensors are %v", names)
+	}
+	out := t.TempDir()
+	if err := again.SaveAdapter(out); err != nil {
+		t.Fatal(err)
+	}
+	f, err := safetensors.Open(filepath.Join(out, "adapter_model.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, name := range []string{wrapped, plain} {
+		if _, ok := f.Tensor(name); !ok {
+			t.Errorf("%s is not in the file", name)
+		}
 	}
 }
 

@@ -233,6 +233,9 @@ func (m *Model) Rehearse(fn func()) {
 	m.Freeze()
 }
 
+// DropoutOff lets an adapter that was made with dropout be trained without.
+func (a *Adapter) DropoutOff() { a.config.dropout = 0 }
+
 // Freeze takes the gradient buffers away: for inference.
 func (m *Model) Freeze() {
 	for _, p := range m.base {
@@ -277,7 +280,7 @@ func (m *Model) ropeFor(n int) *tensor.RopeTable {
 	for size < n {
 		size *= 2
 	}
-	t, err := tensor.NewRope(m.Config.RopeTheta, m.Config.HeadDim, min(size, max(n, m.Config.MaxPos)), m.Config.Rope)
+	t, err := m.Config.rope(min(size, max(n, m.Config.MaxPos)))
 	if err != nil {
 		panic("model: " + err.Error()) // complete has checked the same values
 	}

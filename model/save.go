@@ -44,20 +44,24 @@ func idValue(ids []int32) any {
 	return ids
 }
 
-func (c *Config) gpt2JSON(v map[string]any) {
-	act := c.Act
-	if act == "gelu_tanh" {
-		act = "gelu_new"
+// actName spells the activation as transformers does, which has several names for one of them.
+func (c *Config) actName(geluTanh string) string {
+	if c.Act == "gelu_tanh" {
+		return geluTanh
 	}
+	return c.Act
+}
+
+func (c *Config) gpt2JSON(v map[string]any) {
 	v["n_embd"], v["n_layer"], v["n_head"], v["n_positions"], v["n_inner"] = c.Hidden, c.Layers, c.Heads, c.MaxPos, c.Inner
-	v["layer_norm_epsilon"], v["activation_function"] = c.NormEps, act
+	v["layer_norm_epsilon"], v["activation_function"] = c.NormEps, c.actName("gelu_new")
 	v["scale_attn_weights"], v["scale_attn_by_inverse_layer_idx"] = !c.NoAttnScale, c.ScaleByLayer
 }
 
 func (c *Config) llamaJSON(v map[string]any) error {
 	v["hidden_size"], v["intermediate_size"], v["num_hidden_layers"] = c.Hidden, c.Inner, c.Layers
 	v["num_attention_heads"], v["num_key_value_heads"], v["max_position_embeddings"] = c.Heads, c.KVHeads, c.MaxPos
-	v["rms_norm_eps"], v["hidden_act"], v["rope_theta"], v["head_dim"] = c.NormEps, c.Act, c.RopeTheta, c.HeadDim
+	v["rms_norm_eps"], v["hidden_act"], v["rope_theta"], v["head_dim"] = c.NormEps, c.actName("gelu_pytorch_tanh"), c.RopeTheta, c.HeadDim
 	if c.Family != Qwen2 {
 		if c.QKVBias != c.OBias {
 			return fmt.Errorf("a %s with biases on some of q, k, v and o only has no config.json", c.Family)

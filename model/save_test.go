@@ -29,6 +29,7 @@ func TestSaveHF(t *testing.T) {
 		{"llama3", Llama, func(c *Config) {
 			c.Rope = tensor.RopeScaling{Type: "llama3", Factor: 8, LowFreqFactor: 1, HighFreqFactor: 4, OriginalMaxPos: 16}
 		}},
+		{"llama with gelu", Llama, func(c *Config) { c.Act, c.Rope = "gelu_tanh", tensor.RopeScaling{Type: "dynamic", Factor: 2} }},
 		{"qwen2", Qwen2, nil},
 		{"qwen3", Qwen3, func(c *Config) { c.QKVBias, c.OBias = true, true }},
 		{"smollm3", SmolLM3, func(c *Config) { c.NoRope = []bool{false, true, false} }},

@@ -11,9 +11,10 @@ import (
 type addedToken struct {
 	id                         int32
 	content                    string
-	special                    bool // a control token: matched only where special tokens are parsed, left out by skipSpecial
-	singleWord, lstrip, rstrip bool // matches whole words only; takes the white space on its left, on its right
-	normalized                 bool // is looked for in the normalised text
+	find                       string // what is looked for: content, in its normal form if normalized
+	special                    bool   // a control token: matched only where special tokens are parsed, left out by skipSpecial
+	singleWord, lstrip, rstrip bool   // matches whole words only; takes the white space on its left, on its right
+	normalized                 bool   // is looked for in the normalised text
 }
 
 // matcher finds added tokens: leftmost first, of several at one place the longest.
@@ -25,12 +26,15 @@ type matcher struct {
 func newMatcher(list []addedToken) *matcher {
 	m := &matcher{byText: map[string]int32{}}
 	for _, a := range list {
-		b := a.content[0]
+		if a.find == "" {
+			a.find = a.content
+		}
+		b := a.find[0]
 		m.first[b] = append(m.first[b], a)
 		m.byText[a.content] = a.id
 	}
 	for b := range m.first {
-		slices.SortStableFunc(m.first[b], func(x, y addedToken) int { return len(y.content) - len(x.content) })
+		slices.SortStableFunc(m.first[b], func(x, y addedToken) int { return len(y.find) - len(x.find) })
 	}
 	return m
 }
@@ -53,7 +57,7 @@ func (m *matcher) next(s string, from int, special bool) (*addedToken, span) {
 			at++
 			continue
 		}
-		to := at + len(a.content)
+		to := at + len(a.find)
 		if a.special && !special || a.singleWord && (endsWithWord(s[:at]) || startsWithWord(s[to:])) {
 			at = to
 			continue
@@ -73,7 +77,7 @@ func (m *matcher) next(s string, from int, special bool) (*addedToken, span) {
 func (m *matcher) at(s string, at int) *addedToken {
 	list := m.first[s[at]]
 	for i := range list {
-		if strings.HasPrefix(s[at:], list[i].content) {
+		if strings.HasPrefix(s[at:], list[i].find) {
 			return &list[i]
 		}
 	}

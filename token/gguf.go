@@ -40,12 +40,28 @@ type ggufPre struct {
 	addBOS       bool // unless tokenizer.ggml.add_bos_token says otherwise
 }
 
+const (
+	patternQwen35 = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	patternDeep3  = "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+" +
+		`|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
+	patternCJK = `[一-龥\x{0800}-一가-\x{D7FF}]+`
+	// the letters of deepseek-llm's expression: those with a case, of Unicode 11
+	patternDeepLetters = `\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+`
+)
+
 var ggufPres = []ggufPre{
-	{names: []string{"gpt-2", "phi-2", "mpt", "olmo", "jais", "trillion", "granite-docling"}, exprs: []string{patternGPT2}},
-	{names: []string{"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b"}, exprs: []string{`\p{N}`, patternGPT2}},
-	{names: []string{"qwen2", "stablelm2", "deepseek-r1-qwen", "hunyuan", "megrez"}, exprs: []string{patternQwen}},
-	{names: []string{"llama3", "llama-v3", "llama-bpe"}, exprs: []string{patternLla3}, ignoreMerges: true, addBOS: true},
-	{names: []string{"dbrx", "smaug-bpe"}, exprs: []string{patternLla3}},
+	{names: []string{"gpt-2", "phi-2", "mpt", "olmo", "jais", "trillion", "granite-docling", "exaone4", "gigachat", "a.x-4.0", "mellum"}, exprs: []string{patternGPT2}},
+	{names: []string{"smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b", "mellum2"}, exprs: []string{`\p{N}`, patternGPT2}},
+	{names: []string{"qwen2", "stablelm2", "deepseek-r1-qwen", "hunyuan", "megrez", "kormo", "f2llmv2", "solar-open", "grok-2"}, exprs: []string{patternQwen}},
+	{names: []string{"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"}, exprs: []string{patternLla3}, ignoreMerges: true, addBOS: true},
+	{names: []string{"dbrx", "smaug-bpe", "chatglm-bpe"}, exprs: []string{patternLla3}},
+	{names: []string{"glm4", "glm5"}, exprs: []string{patternLla3}, ignoreMerges: true},
+	{names: []string{"qwen35"}, exprs: []string{patternQwen35}},
+	{names: []string{"deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"}, exprs: []string{`\p{N}{1,3}`, `[一-龥\x{3040}-ゟ゠-ヿ]+`, patternDeep3}},
+	{names: []string{"deepseek-coder"}, exprs: []string{`[\r\n]`, `\s?\p{L}+`, `\s?\p{P}+`, patternCJK, `\p{N}`}},
+	{names: []string{"deepseek-llm"}, exprs: []string{`[\r\n]`, patternDeepLetters, `\s?[!-/:-~！-／：-～‘-‟\x{3000}-。]+`, `\s+\z`, patternCJK, `\p{N}+`}},
+	{names: []string{"falcon"}, exprs: []string{"[\\p{P}\\$\\+<=>\\^~\\|`]+",
+		`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)`, `[0-9][0-9][0-9]`}},
 	{names: []string{"default", ""}, exprs: []string{`[\p{P}\$\+<=>\^~\|]+`,
 		`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)`, `\p{N}+`, `[0-9][0-9][0-9]`}},
 }

@@ -104,12 +104,16 @@ func parseHF(raw []byte) (*bpe, error) {
 	if err := t.hfModel(f.Model); err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
-	var added []addedToken
-	for _, a := range f.AddedTokens {
-		added = append(added, addedToken{a.ID, a.Content, a.Special, a.SingleWord, a.Lstrip, a.Rstrip, a.Normalized})
-	}
 	if err := t.hfNormalizer(f.Normalizer); err != nil {
 		return nil, fmt.Errorf("normalizer: %w", err)
+	}
+	var added []addedToken
+	for _, a := range f.AddedTokens {
+		find := a.Content
+		if a.Normalized && t.nfc {
+			find, _ = nfc(find)
+		}
+		added = append(added, addedToken{a.ID, a.Content, find, a.Special, a.SingleWord, a.Lstrip, a.Rstrip, a.Normalized})
 	}
 	if err := t.addAdded(added); err != nil {
 		return nil, err
@@ -265,7 +269,14 @@ func (t *bpe) hfPreTokenizer(raw json.RawMessage, first bool) (byteLevel bool, e
 func hfSplit(expr, text *string, behavior string, invert bool) (splitter, error) {
 	switch {
 	case expr != nil && text == nil:
-		return bySplit(*expr, behavior, invert)
+		if _, known := scanners[*expr]; known {
+			return bySplit(*expr, behavior, invert)
+		}
+		translated, err := fromOniguruma(*expr)
+		if err != nil {
+			return nil, fmt.Errorf("expression %s: %w", quote(*expr), err)
+		}
+		return bySplit(translated, behavior, invert)
 	case text != nil && expr == nil && *text != "":
 		return bySplit(escape(*text), behavior, invert)
 	}

@@ -72,7 +72,7 @@ func Load(path string) (Tokenizer, error) {
 	case ".gguf":
 		return loadGGUF(path)
 	case ".tiktoken":
-		return nil, fmt.Errorf("%s: %w", path, &ErrUnsupported{"tiktoken rank files"})
+		return nil, fmt.Errorf("%s: a rank file does not say how text is cut: name its encoding (LoadTiktoken, or --encoding in hone tool)", path)
 	case ".model":
 		return nil, fmt.Errorf("%s: %w", path, &ErrUnsupported{"SentencePiece models"})
 	case ".json":

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -104,5 +107,43 @@ func TestModelVerbsBadCall(t *testing.T) {
 		if code != 2 || out != "" || !strings.HasPrefix(errOut, "hone: ") {
 			t.Errorf("%v: exit status %d, %q, %q", args, code, out, errOut)
 		}
+	}
+}
+
+// TestTrainStepsDropout: dropout is off, also for an adapter that was made with it.
+func TestTrainStepsDropout(t *testing.T) {
+	shared := sharedPath(t, "models", "trajectories", "lora-sft-llama")
+	dir := t.TempDir()
+	weights, err := os.ReadFile(filepath.Join(shared, "adapter", "adapter_model.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := os.ReadFile(filepath.Join(shared, "adapter", "adapter_config.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var trajectory struct{ Input json.RawMessage }
+	data, err := os.ReadFile(filepath.Join(shared, "trajectory.json"))
+	if err != nil || json.Unmarshal(data, &trajectory) != nil {
+		t.Fatal("trajectory.json cannot be read: ", err)
+	}
+	var line bytes.Buffer
+	if err := json.Compact(&line, trajectory.Input); err != nil {
+		t.Fatal(err)
+	}
+	model := sharedPath(t, "models", "tiny", "llama")
+	want := replyTo(t, line.String(), "train-steps", "--model", model, "--adapter", filepath.Join(shared, "adapter"))
+	with := bytes.Replace(config, []byte(`"lora_dropout": 0.0`), []byte(`"lora_dropout": 0.1`), 1)
+	if bytes.Equal(with, config) {
+		t.Fatal("adapter_config.json has no lora_dropout of 0.0")
+	}
+	for name, data := range map[string][]byte{"adapter_model.safetensors": weights, "adapter_config.json": with} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := replyTo(t, line.String(), "train-steps", "--model", model, "--adapter", dir)
+	if got["steps"] == nil || !bytes.Equal(got["steps"], want["steps"]) {
+		t.Errorf("got %.200s, want %.200s", show(got), show(want))
 	}
 }

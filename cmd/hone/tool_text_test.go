@@ -54,15 +54,23 @@ func checkVectors(t *testing.T, tokenizer string, cases []tokenVector) {
 	t.Logf("%d texts, %d faults", len(cases), bad)
 }
 
-// TestTiktoken holds until rank files are read: known by name, not guessed at.
+// TestTiktoken runs a rank file through the verbs; token's tests have the vectors.
 func TestTiktoken(t *testing.T) {
-	paths, _ := filepath.Glob(filepath.Join(sharedPath(t, "data", "tokenizer_tiktoken"), "*.tiktoken"))
-	if len(paths) == 0 {
-		t.Skip("../shared/data/tokenizer_tiktoken holds no rank file")
+	path := filepath.Join(sharedPath(t, "data", "tokenizer_tiktoken"), "cl100k_base.tiktoken")
+	encode := func(line map[string]any, encoding string) map[string]json.RawMessage {
+		return runVerb(t, []any{line}, "encode", "--tokenizer", path, "--encoding", encoding)[0]
 	}
-	r := runVerb(t, []any{map[string]string{"text": "a"}}, "encode", "--tokenizer", paths[0], "--encoding", "cl100k_base")[0]
-	if r["unsupported"] == nil && r["ids"] == nil {
-		t.Errorf("got %s", show(r))
+	if got := get[[]int32](t, encode(map[string]any{"text": "hello world<|endoftext|>", "special": true}, "cl100k_base"), "ids"); asJSON(got) != "[15339,1917,100257]" {
+		t.Errorf("special: %v", got)
+	}
+	if got := get[[]int32](t, encode(map[string]any{"text": "hello world<|endoftext|>"}, "cl100k_base"), "ids"); len(got) < 8 {
+		t.Errorf("special tokens are ordinary text by default: %v", got)
+	}
+	if r := encode(map[string]any{"text": "a"}, "o200k_base"); r["unsupported"] == nil {
+		t.Errorf("another encoding: %s", show(r))
+	}
+	if code, _, errOut := runHone(t, "tool", "encode", "--tokenizer", path); code != 2 || !strings.Contains(errOut, "--encoding") {
+		t.Errorf("no encoding: %d %s", code, errOut)
 	}
 }
 

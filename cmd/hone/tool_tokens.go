@@ -3,27 +3,40 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
+	"strings"
 
 	"github.com/hone-lm/hone/token"
 )
 
 // tokenizerFlags name the tokenizer of a verb.
 type tokenizerFlags struct {
-	Tokenizer string `required:"" help:"Hugging Face folder or tokenizer.json, .gguf file, or a folder with encoder.json and vocab.bpe."`
+	Tokenizer string `required:"" help:"Hugging Face folder or tokenizer.json, .gguf file, a folder with encoder.json and vocab.bpe, or a .tiktoken rank file."`
 	Encoding  string `help:"Of a .tiktoken rank file: r50k_base or cl100k_base."`
 }
 
 // withTokenizer serves every line with the tokenizer; a kind that is not built yet answers every line with its name.
 func (f *tokenizerFlags) withTokenizer(a *app, verb func(t token.Tokenizer, line []byte) (any, error)) error {
-	t, err := token.Load(f.Tokenizer)
+	ranks := strings.EqualFold(filepath.Ext(f.Tokenizer), ".tiktoken")
+	switch {
+	case ranks && f.Encoding == "":
+		return badCallf("%s: a rank file needs --encoding r50k_base or cl100k_base", f.Tokenizer)
+	case !ranks && f.Encoding != "":
+		return badCallf("--encoding belongs to .tiktoken files: leave it out for %s", f.Tokenizer)
+	}
+	var t token.Tokenizer
+	var err error
+	if ranks {
+		t, err = token.LoadTiktoken(f.Tokenizer, f.Encoding)
+	} else {
+		t, err = token.Load(f.Tokenizer)
+	}
 	var u *token.ErrUnsupported
 	switch {
 	case errors.As(err, &u):
 		return a.serve(func([]byte) (any, error) { return nil, unsupported(u.What) })
 	case err != nil:
 		return badCall{err}
-	case f.Encoding != "":
-		return badCallf("--encoding belongs to .tiktoken files: leave it out for %s", f.Tokenizer)
 	}
 	return a.serve(func(line []byte) (any, error) { return verb(t, line) })
 }

@@ -86,6 +86,9 @@ func (v *trainStepsVerb) Run(a *app) error {
 		return badCall{err}
 	}
 	defer e.Close()
+	if adapter := e.Model().Adapter(); adapter != nil {
+		adapter.DropoutOff() // docs/tool.md: dropout is off
+	}
 	var start bytes.Buffer // every line begins from the weights in the files
 	if err := e.Save(a.ctx, &start); err != nil {
 		return err

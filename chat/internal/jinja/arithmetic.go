@@ -8,6 +8,11 @@ import (
 
 // arithmetic is a op b for + - * / // % **.
 func arithmetic(op string, a, b Value) (Value, error) {
+	_, markA := a.(Markup)
+	_, markB := b.(Markup)
+	if markA || markB {
+		return markupOperator(op, a, b)
+	}
 	for _, v := range []Value{a, b} {
 		if u, ok := v.(*Undefined); ok && !(op == "%" && typeName(a) == "str") {
 			return nil, u.err()
@@ -18,6 +23,9 @@ func arithmetic(op string, a, b Value) (Value, error) {
 			err = bounded(v)
 		}
 		return v, err
+	}
+	if isBig(a) || isBig(b) {
+		return nil, errOverflow
 	}
 	fa, ia, intA, okA := number(a)
 	fb, ib, intB, okB := number(b)
@@ -88,7 +96,7 @@ func sequence(op string, a, b Value) (Value, bool, error) {
 		}
 		x, okX := a.(*List)
 		y, okY := b.(*List)
-		if okX && okY && x.Tuple == y.Tuple {
+		if okX && okY && x.Tuple == y.Tuple && x.shown+y.shown == "" {
 			return &List{Items: append(append([]Value{}, x.Items...), y.Items...), Tuple: x.Tuple}, true, nil
 		}
 	}
@@ -116,6 +124,9 @@ func repeat(v Value, n int64) (Value, bool, error) {
 		}
 		return strings.Repeat(x, int(n)), true, nil
 	case *List:
+		if x.shown != "" {
+			return nil, false, nil
+		}
 		if n > maxItems || n*int64(len(x.Items)) > maxItems {
 			return nil, false, errors.New(tooLarge)
 		}
@@ -128,8 +139,9 @@ func repeat(v Value, n int64) (Value, bool, error) {
 	return nil, false, nil
 }
 
+var errOverflow = errors.New("OverflowError: arithmetic beyond 64 bits is not built")
+
 func integers(op string, a, b int64) (Value, error) {
-	overflow := errors.New("OverflowError: an integer does not fit into 64 bits")
 	switch op {
 	case "+":
 		if c := a + b; (c > a) == (b > 0) {
@@ -148,7 +160,7 @@ func integers(op string, a, b int64) (Value, error) {
 		}
 	case "//", "%":
 		if b == -1 && a == math.MinInt64 {
-			return nil, overflow
+			return nil, errOverflow
 		}
 		q, m := a/b, a%b
 		if m != 0 && (m < 0) != (b < 0) {
@@ -173,5 +185,5 @@ func integers(op string, a, b int64) (Value, error) {
 			return 1 - 2*(b%2), nil
 		}
 	}
-	return nil, overflow
+	return nil, errOverflow
 }

@@ -208,7 +208,13 @@ func (r *run) apply(id string, of Value, args []Value, kw *Dict) (Value, error) 
 	if !ok {
 		return nil, fmt.Errorf("TemplateAssertionError: No filter named %q.", id)
 	}
-	v, err := fn(r, of, args, kw)
+	var v Value
+	var err error
+	if m, ok := of.(Markup); ok {
+		v, err = markupFilter(id, m, fn, r, args, kw)
+	} else {
+		v, err = fn(r, of, args, kw)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -310,7 +316,7 @@ func relation(op string, a, b Value) (bool, error) {
 
 // bounded refuses values that a hostile template has blown up.
 func bounded(v Value) error {
-	switch x := v.(type) {
+	switch x := plain(v).(type) {
 	case string:
 		if len(x) > maxText {
 			return errors.New(tooLarge)
@@ -337,6 +343,10 @@ func (r *run) item(x *item, s *scope) (Value, error) {
 				}
 			}
 		}
+		if m, ok := of.(Markup); ok {
+			v, err := cutValue(string(m), parts)
+			return marked(v), err
+		}
 		return cutValue(of, parts)
 	}
 	key, err := r.eval(x.key, s)
@@ -351,9 +361,18 @@ func getitem(of, key Value) (Value, error) {
 	switch x := of.(type) {
 	case *Undefined:
 		return nil, x.err()
+	case Markup:
+		if _, isText := key.(string); !isText {
+			v, err := getitem(string(x), key)
+			return marked(v), err
+		}
 	case *Dict:
 		if v, ok := x.get(key); ok {
 			return v, nil
+		}
+	case *Namespace, *object:
+		if id, ok := key.(string); ok {
+			return getattr(of, id)
 		}
 	case *List, string:
 		if _, i, isInt, ok := number(key); ok && isInt {
@@ -421,66 +440,4 @@ func getattr(of Value, id string) (Value, error) {
 		}
 	}
 	return undefined("'%s object' has no attribute '%s'", typeName(of), id), nil
-}
-
-// cutValue is a slice of a list, a tuple or a text.
-func cutValue(of Value, parts [3]Value) (Value, error) {
-	if u, ok := of.(*Undefined); ok {
-		return nil, u.err()
-	}
-	var items []Value
-	switch of.(type) {
-	case string, *List:
-		items, _ = iterate(of)
-	default:
-		return nil, typeError("'%s' object is not subscriptable", typeName(of))
-	}
-	var num [3]int64
-	for i, p := range parts {
-		_, n, isInt, ok := number(p)
-		if p != nil && (!ok || !isInt) {
-			return nil, typeError("slice indices must be integers or None")
-		}
-		num[i] = n
-	}
-	step := num[2]
-	if parts[2] == nil {
-		step = 1
-	}
-	if step == 0 {
-		return nil, errors.New("ValueError: slice step cannot be zero")
-	}
-	n := int64(len(items))
-	lo, hi := int64(0), n // bounds of from and to
-	if step < 0 {
-		lo, hi = -1, n-1
-	}
-	place := func(given Value, v, standard int64) int64 {
-		if given == nil {
-			return standard
-		}
-		if v < 0 {
-			v += n
-		}
-		return max(lo, min(hi, v))
-	}
-	from, to := place(parts[0], num[0], lo), place(parts[1], num[1], hi)
-	if step < 0 {
-		from, to = place(parts[0], num[0], hi), place(parts[1], num[1], lo)
-	}
-	var out []Value
-	for i := from; step > 0 && i < to || step < 0 && i > to; i += step {
-		out = append(out, items[i])
-		if step > n || step < -n {
-			break
-		}
-	}
-	if l, ok := of.(*List); ok {
-		return &List{Items: out, Tuple: l.Tuple}, nil
-	}
-	var b strings.Builder
-	for _, c := range out {
-		b.WriteString(c.(string))
-	}
-	return b.String(), nil
 }

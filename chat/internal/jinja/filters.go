@@ -42,11 +42,11 @@ var filters = map[string]filterFunc{
 	"d":           named("default_value boolean", defaultFilter),
 	"default":     named("default_value boolean", defaultFilter),
 	"dictsort":    named("case_sensitive by reverse", dictsort),
-	"e":           textFilter(func(s string) Value { return escaper.Replace(s) }),
-	"escape":      textFilter(func(s string) Value { return escaper.Replace(s) }),
+	"e":           textFilter(func(s string) Value { return Markup(escaper.Replace(s)) }),
+	"escape":      textFilter(func(s string) Value { return Markup(escaper.Replace(s)) }),
 	"first":       named("", first),
 	"float":       named("default", floatFilter),
-	"forceescape": textFilter(func(s string) Value { return escaper.Replace(s) }),
+	"forceescape": textFilter(func(s string) Value { return Markup(escaper.Replace(s)) }),
 	"format": func(_ *run, v Value, args []Value, kw *Dict) (Value, error) {
 		if kw != nil {
 			return percent(str(v), kw)
@@ -77,26 +77,24 @@ var filters = map[string]filterFunc{
 	"replace": named("old new count", replaceFilter),
 	"reverse": named("", reverse),
 	"round":   named("precision method", round),
-	"safe":    textFilter(func(s string) Value { return s }),
+	"safe":    textFilter(func(s string) Value { return Markup(s) }),
 	"select": func(r *run, v Value, args []Value, kw *Dict) (Value, error) {
 		return choose(r, v, args, kw, false, true)
 	},
 	"selectattr": func(r *run, v Value, args []Value, kw *Dict) (Value, error) {
 		return choose(r, v, args, kw, true, true)
 	},
-	"slice":    named("slices fill_with", sliceFilter),
-	"sort":     named("reverse case_sensitive attribute", sortFilter),
-	"string":   textFilter(func(s string) Value { return s }),
-	"sum":      named("attribute start", sum),
-	"title":    textFilter(func(s string) Value { return titleFilter(s) }),
-	"tojson":   named("ensure_ascii indent separators sort_keys", tojson),
-	"trim":     named("chars", trim),
-	"truncate": named("length killwords end leeway", truncate),
-	"unique":   named("case_sensitive attribute", unique),
-	"upper":    textFilter(func(s string) Value { return strings.ToUpper(s) }),
-	"urlencode": textFilter(func(s string) Value {
-		return strings.ReplaceAll(strings.ReplaceAll(url.QueryEscape(s), "+", "%20"), "%2F", "/")
-	}),
+	"slice":     named("slices fill_with", sliceFilter),
+	"sort":      named("reverse case_sensitive attribute", sortFilter),
+	"string":    textFilter(func(s string) Value { return s }),
+	"sum":       named("attribute start", sum),
+	"title":     textFilter(func(s string) Value { return titleFilter(s) }),
+	"tojson":    named("ensure_ascii indent separators sort_keys", tojson),
+	"trim":      named("chars", trim),
+	"truncate":  named("length killwords end leeway", truncate),
+	"unique":    named("case_sensitive attribute", unique),
+	"upper":     textFilter(func(s string) Value { return upper(s) }),
+	"urlencode": named("", urlencode),
 	"wordcount": textFilter(func(s string) Value { return int64(len(fieldsOf(s))) }),
 }
 
@@ -166,7 +164,7 @@ func first(v Value, _ []Value) (Value, error) {
 }
 
 func last(v Value, _ []Value) (Value, error) {
-	if g, ok := v.(*Generator); ok && !g.view {
+	if g, ok := v.(*Generator); ok && g.view == "" {
 		return nil, typeError("'generator' object is not reversible")
 	}
 	items, err := iterate(v)
@@ -194,8 +192,11 @@ func intFilter(v Value, p []Value) (Value, error) {
 			return nil, err
 		}
 	}
+	if isBig(v) {
+		return v, nil
+	}
 	if s, ok := v.(string); ok {
-		if n, err := strconv.ParseInt(strings.ReplaceAll(strings.TrimFunc(s, isSpace), "_", ""), base, 64); err == nil {
+		if n, ok := parseInt(strings.TrimFunc(s, isSpace), base); ok {
 			return n, nil
 		}
 		f, err := strconv.ParseFloat(strings.TrimFunc(s, isSpace), 64)
@@ -206,12 +207,34 @@ func intFilter(v Value, p []Value) (Value, error) {
 	}
 	f, i, isInt, ok := number(v)
 	switch {
-	case !ok || math.IsNaN(f) || math.Abs(f) >= 1<<63:
+	case !ok || math.IsNaN(f) || math.IsInf(f, 0):
 		return standard, nil
+	case math.Abs(f) >= 1<<63:
+		return bigFrom(f), nil
 	case isInt:
 		return i, nil
 	}
 	return int64(f), nil
+}
+
+// parseInt is Python's int(text, base); a prefix such as 0x may stand before the digits of its base.
+func parseInt(s string, base int) (Value, bool) {
+	s = strings.ReplaceAll(s, "_", "")
+	sign := ""
+	if s != "" && (s[0] == '-' || s[0] == '+') {
+		sign, s = strings.TrimPrefix(s[:1], "+"), s[1:]
+	}
+	prefix := map[int]string{16: "0x", 8: "0o", 2: "0b"}[base]
+	if prefix != "" && len(s) > 2 && strings.ToLower(s[:2]) == prefix {
+		s = s[2:]
+	}
+	if n, err := strconv.ParseInt(sign+s, base, 64); err == nil {
+		return n, true
+	}
+	if base != 10 || strings.Trim(s, "0123456789") != "" {
+		return nil, false
+	}
+	return parseBig(sign + s)
 }
 
 func floatFilter(v Value, p []Value) (Value, error) {
@@ -317,10 +340,10 @@ func round(v Value, p []Value) (Value, error) {
 	}
 	scale := math.Pow(10, float64(precision))
 	switch method {
-	case "ceil":
-		return math.Ceil(f*scale) / scale, nil
+	case "ceil": // + 0, because the whole number between is an int in Python, which knows no -0
+		return (math.Ceil(f*scale) + 0) / scale, nil
 	case "floor":
-		return math.Floor(f*scale) / scale, nil
+		return (math.Floor(f*scale) + 0) / scale, nil
 	case "common":
 	default:
 		return nil, errors.New("FilterArgumentError: method must be common, ceil or floor")
@@ -381,6 +404,28 @@ func trim(v Value, p []Value) (Value, error) {
 		return strings.TrimFunc(str(v), isSpace), nil
 	}
 	return strip(str(v), "strip", p, nil)
+}
+
+// urlencode quotes a text, or the pairs of a mapping or a list.
+func urlencode(v Value, _ []Value) (Value, error) {
+	var pairs []Value
+	switch x := v.(type) {
+	case *Dict:
+		pairs = x.items()
+	case *List, *Generator:
+		pairs, _ = iterate(v)
+	default:
+		return strings.ReplaceAll(strings.ReplaceAll(url.QueryEscape(str(v)), "+", "%20"), "%2F", "/"), nil
+	}
+	out := make([]string, len(pairs))
+	for i, p := range pairs {
+		kv, err := iterate(p)
+		if err != nil || len(kv) != 2 {
+			return nil, errors.New("ValueError: urlencode takes a text or pairs")
+		}
+		out[i] = url.QueryEscape(str(kv[0])) + "=" + url.QueryEscape(str(kv[1]))
+	}
+	return strings.Join(out, "&"), nil
 }
 
 func indent(v Value, p []Value) (Value, error) {

@@ -52,7 +52,7 @@ func pad(s, id string, args []Value, kw *Dict) (Value, error) {
 // format is str.format without format specifications.
 func format(s string, args []Value, kw *Dict) (Value, error) {
 	var b strings.Builder
-	next := 0
+	next, manual := 0, false
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		if (c == '{' || c == '}') && i+1 < len(s) && s[i+1] == c {
@@ -73,11 +73,15 @@ func format(s string, args []Value, kw *Dict) (Value, error) {
 		if strings.ContainsAny(field, ":!.[") {
 			return nil, fmt.Errorf("format: {%s}: format specifications are not read", field)
 		}
-		if field == "" {
+		automatic := field == ""
+		if automatic {
 			field = strconv.Itoa(next)
 			next++
 		}
 		if n, err := strconv.Atoi(field); err == nil {
+			if manual = manual || !automatic; manual && next > 0 {
+				return nil, errors.New("ValueError: cannot switch between manual and automatic field numbering")
+			}
 			if n < 0 || n >= len(args) {
 				return nil, errors.New("IndexError: Replacement index out of range for positional args tuple")
 			}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/big"
 	"slices"
 	"strconv"
 	"strings"
@@ -79,9 +80,9 @@ func decodeObject(d *json.Decoder, depth int) (Value, error) {
 
 func fromNumber(s string) (Value, error) {
 	if !strings.ContainsAny(s, ".eE") {
-		n, err := strconv.ParseInt(s, 10, 64)
-		if err != nil {
-			return nil, fmt.Errorf("integer %s does not fit into 64 bits", s)
+		n, ok := parseBig(s)
+		if !ok {
+			return nil, fmt.Errorf("an integer of %d digits; at most %d are read", len(s), maxDigits)
 		}
 		return n, nil
 	}
@@ -105,18 +106,23 @@ func (w *jsonWriter) value(v Value, depth int) error {
 	if depth > maxDepth {
 		return errors.New("tojson: nested too deep")
 	}
-	switch x := v.(type) {
+	switch x := plain(v).(type) {
 	case nil:
 		w.b.WriteString("null")
 	case bool:
 		w.b.WriteString(strconv.FormatBool(x))
 	case int64:
 		w.b.WriteString(strconv.FormatInt(x, 10))
+	case *big.Int:
+		w.b.WriteString(x.String())
 	case float64:
 		w.b.WriteString(jsonFloat(x))
 	case string:
 		w.text(x)
 	case *List:
+		if x.shown != "" {
+			return typeError("Object of type range is not JSON serializable")
+		}
 		return w.elements('[', ']', len(x.Items), depth, func(i int) error { return w.value(x.Items[i], depth+1) })
 	case *Dict:
 		return w.dict(x, depth)
@@ -157,7 +163,7 @@ func (w *jsonWriter) dict(d *Dict, depth int) error {
 		return err
 	}
 	return w.elements('{', '}', len(order), depth, func(i int) error {
-		switch k := d.keys[order[i]].(type) {
+		switch k := plain(d.keys[order[i]]).(type) {
 		case string:
 			w.text(k)
 		case nil:
@@ -166,6 +172,8 @@ func (w *jsonWriter) dict(d *Dict, depth int) error {
 			w.text(strconv.FormatBool(k))
 		case int64:
 			w.text(strconv.FormatInt(k, 10))
+		case *big.Int:
+			w.text(k.String())
 		case float64:
 			w.text(jsonFloat(k))
 		default:

@@ -3,9 +3,9 @@ package jinja
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -52,7 +52,7 @@ func texts(what string, args []Value, kw *Dict, least, most int) ([]string, erro
 	}
 	out := make([]string, len(args))
 	for i, a := range args {
-		s, ok := a.(string)
+		s, ok := plain(a).(string)
 		if !ok {
 			return nil, typeError("%s(): argument %d must be str, not %s", what, i+1, typeName(a))
 		}
@@ -77,13 +77,15 @@ func method(of Value, id string) Value {
 	switch x := of.(type) {
 	case string:
 		f = textMethod(x, id)
+	case Markup:
+		f = markupMethod(x, id)
 	case *Dict:
 		f = dictMethod(x, id)
 	case *List:
 		f = listMethod(x, id)
 	case float64:
 		if id == "is_integer" {
-			f = func([]Value, *Dict) (Value, error) { return x == float64(int64(x)), nil }
+			f = func([]Value, *Dict) (Value, error) { return x == math.Trunc(x) && !math.IsInf(x, 0), nil }
 		}
 	}
 	if f == nil {
@@ -105,11 +107,11 @@ func unsafe(of Value, id string) body {
 func dictMethod(d *Dict, id string) body {
 	switch id {
 	case "items":
-		return func([]Value, *Dict) (Value, error) { return &Generator{d.items(), true}, nil }
+		return func([]Value, *Dict) (Value, error) { return &Generator{d.items(), "dict_items"}, nil }
 	case "keys":
-		return func([]Value, *Dict) (Value, error) { return &Generator{slices.Clone(d.keys), true}, nil }
+		return func([]Value, *Dict) (Value, error) { return &Generator{slices.Clone(d.keys), "dict_keys"}, nil }
 	case "values":
-		return func([]Value, *Dict) (Value, error) { return &Generator{slices.Clone(d.vals), true}, nil }
+		return func([]Value, *Dict) (Value, error) { return &Generator{slices.Clone(d.vals), "dict_values"}, nil }
 	case "get":
 		return func(args []Value, kw *Dict) (Value, error) {
 			if len(args) < 1 || len(args) > 2 || kw != nil {
@@ -158,11 +160,11 @@ func listMethod(l *List, id string) body {
 			return n, nil
 		}
 	case "copy":
-		if !l.Tuple {
+		if !l.Tuple && l.shown == "" {
 			return func([]Value, *Dict) (Value, error) { return list(slices.Clone(l.Items)), nil }
 		}
 	case "append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort":
-		if !l.Tuple {
+		if !l.Tuple && l.shown == "" {
 			return unsafe(l, id)
 		}
 	}
@@ -228,61 +230,6 @@ func toValues(list []string) []Value {
 	return out
 }
 
-var plainMethods = map[string]func(s string) Value{
-	"upper":      func(s string) Value { return strings.ToUpper(s) },
-	"lower":      func(s string) Value { return strings.ToLower(s) },
-	"casefold":   func(s string) Value { return strings.ReplaceAll(strings.ToLower(s), "ß", "ss") },
-	"title":      func(s string) Value { return title(s) },
-	"capitalize": func(s string) Value { return capitalize(s) },
-	"swapcase": func(s string) Value {
-		return strings.Map(func(r rune) rune {
-			if unicode.IsUpper(r) {
-				return unicode.ToLower(r)
-			}
-			return unicode.ToUpper(r)
-		}, s)
-	},
-	"isspace": func(s string) Value { return every(s, isSpace) },
-	"isalpha": func(s string) Value { return every(s, unicode.IsLetter) },
-	"isalnum": func(s string) Value {
-		return every(s, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) })
-	},
-	"isdigit":   func(s string) Value { return every(s, unicode.IsDigit) },
-	"isdecimal": func(s string) Value { return every(s, unicode.IsDigit) },
-	"isnumeric": func(s string) Value { return every(s, unicode.IsNumber) },
-	"isupper":   func(s string) Value { return cased(s, unicode.IsLower, unicode.IsUpper) },
-	"islower":   func(s string) Value { return cased(s, unicode.IsUpper, unicode.IsLower) },
-}
-
-func every(s string, ok func(rune) bool) bool {
-	return s != "" && strings.IndexFunc(s, func(r rune) bool { return !ok(r) }) < 0
-}
-
-// cased reports whether s has a character for which yes holds and none for which no does.
-func cased(s string, no, yes func(rune) bool) bool {
-	return strings.IndexFunc(s, no) < 0 && strings.IndexFunc(s, yes) >= 0
-}
-
-func title(s string) string {
-	word := false
-	return strings.Map(func(r rune) rune {
-		was := word
-		word = unicode.IsLetter(r)
-		if was {
-			return unicode.ToLower(r)
-		}
-		return unicode.ToTitle(r)
-	}, s)
-}
-
-func capitalize(s string) string {
-	r, n := utf8.DecodeRuneInString(s)
-	if n == 0 {
-		return ""
-	}
-	return string(unicode.ToTitle(r)) + strings.ToLower(s[n:])
-}
-
 func strip(s, id string, args []Value, kw *Dict) (Value, error) {
 	if len(args) == 1 && args[0] == nil {
 		args = nil
@@ -305,6 +252,10 @@ func strip(s, id string, args []Value, kw *Dict) (Value, error) {
 }
 
 func affix(s, id string, args []Value, kw *Dict) (Value, error) {
+	s, args, _, ok, err := window(s, args)
+	if err != nil || !ok {
+		return false, err
+	}
 	if len(args) == 1 {
 		if l, ok := args[0].(*List); ok && l.Tuple {
 			args = l.Items
@@ -339,7 +290,7 @@ func split(s, id string, args []Value, kw *Dict) (Value, error) {
 	if !given(p[0]) || p[0] == nil {
 		return list(toValues(fields(s, most, id == "rsplit"))), nil
 	}
-	sep, ok := p[0].(string)
+	sep, ok := plain(p[0]).(string)
 	switch {
 	case !ok:
 		return nil, typeError("must be str or None, not %s", typeName(p[0]))
@@ -413,24 +364,62 @@ func replace(s string, args []Value, kw *Dict) (Value, error) {
 }
 
 func search(s, id string, args []Value, kw *Dict) (Value, error) {
+	s, args, before, ok, err := window(s, args)
+	if err != nil {
+		return nil, err
+	}
 	list, err := texts(id, args, kw, 1, 1)
 	if err != nil {
 		return nil, err
 	}
 	if id == "count" {
+		if !ok {
+			return int64(0), nil
+		}
 		return int64(strings.Count(s, list[0])), nil
 	}
 	i := strings.Index(s, list[0])
 	if id[0] == 'r' {
 		i = strings.LastIndex(s, list[0])
 	}
+	if !ok {
+		i = -1
+	}
 	if i < 0 && strings.HasSuffix(id, "index") {
 		return nil, errors.New("ValueError: substring not found")
 	}
-	if i > 0 {
-		i = utf8.RuneCountInString(s[:i])
+	if i >= 0 {
+		i = before + utf8.RuneCountInString(s[:i])
 	}
 	return int64(i), nil
+}
+
+// window cuts s to the part that the second and third argument, if given, say as start and end, and leaves the first argument. before is the
+// number of characters cut off in front; ok is false where start lies behind the end, so that not even the empty text is found.
+func window(s string, args []Value) (part string, rest []Value, before int, ok bool, err error) {
+	if len(args) < 2 || len(args) > 3 {
+		return s, args, 0, true, nil
+	}
+	n := utf8.RuneCountInString(s)
+	bounds := [2]int{0, n}
+	for i, a := range args[1:] {
+		if a == nil {
+			continue
+		}
+		v, err := integer("slice index", a)
+		if err != nil {
+			return "", nil, 0, false, err
+		}
+		if v < 0 {
+			v = max(0, v+n)
+		}
+		bounds[i] = v
+	}
+	from, to := bounds[0], min(bounds[1], n)
+	if from > to {
+		return "", args[:1], 0, false, nil
+	}
+	return string([]rune(s)[from:to]), args[:1], from, true, nil
 }
 
 func parts(s, id string, args []Value, kw *Dict) (Value, error) {

@@ -245,12 +245,12 @@ func (p *parser) primary() (expr, error) {
 		}
 		return &constant{s}, nil
 	case tInt:
-		n, err := strconv.ParseInt(t.text, 0, 64)
-		if err != nil {
-			n, err = strconv.ParseInt(t.text, 10, 64) // 007 is no octal number here
+		if n, err := strconv.ParseInt(t.text, 0, 64); err == nil {
+			return &constant{n}, nil
 		}
-		if err != nil {
-			return nil, p.errorf("integer %s does not fit into 64 bits", t.text)
+		n, ok := parseBig(t.text) // 007 is no octal number here
+		if !ok {
+			return nil, p.errorf("integer %.40s cannot be read", t.text)
 		}
 		return &constant{n}, nil
 	case tFloat:

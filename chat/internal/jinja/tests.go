@@ -10,6 +10,10 @@ import (
 
 // test is `v is id(args)`.
 func (r *run) test(id string, v Value, args []Value, kw *Dict) (bool, error) {
+	if _, ok := v.(Markup); ok && id == "escaped" {
+		return true, nil
+	}
+	v = plain(v)
 	if f, ok := typeTests[id]; ok && len(args) == 0 && kw == nil {
 		return f(v), nil
 	}
@@ -71,9 +75,9 @@ var typeTests = map[string]func(v Value) bool{
 	"boolean":   func(v Value) bool { _, ok := v.(bool); return ok },
 	"true":      func(v Value) bool { return v == true },
 	"false":     func(v Value) bool { return v == false },
-	"integer":   func(v Value) bool { _, ok := v.(int64); return ok },
+	"integer":   func(v Value) bool { _, ok := v.(int64); return ok || isBig(v) },
 	"float":     func(v Value) bool { _, ok := v.(float64); return ok },
-	"number":    func(v Value) bool { _, _, _, ok := number(v); return ok },
+	"number":    func(v Value) bool { _, _, _, ok := number(v); return ok || isBig(v) },
 	"string":    func(v Value) bool { _, ok := v.(string); return ok },
 	"mapping":   func(v Value) bool { _, ok := v.(*Dict); return ok },
 	"iterable": func(v Value) bool {
@@ -179,7 +183,11 @@ func rangeOf(_ *run, args []Value, kw *Dict) (Value, error) {
 			break // i ran over the end of int64
 		}
 	}
-	return list(out), nil
+	shown := fmt.Sprintf("range(%d, %d)", from, to)
+	if step != 1 {
+		shown = fmt.Sprintf("range(%d, %d, %d)", from, to, step)
+	}
+	return &List{Items: out, shown: shown}, nil
 }
 
 func newMapping(what string, args []Value, kw *Dict) (*Dict, error) {

@@ -9,15 +9,15 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/big"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// Value is a value of the template language: nil (None), bool, int64, float64, string, *List, *Dict, *Undefined, *Namespace, *Func,
-// *Generator or *object.
+// Value is a value of the template language: nil (None), bool, int64, *big.Int (beyond 64 bits), float64, string, Markup, *List, *Dict,
+// *Undefined, *Namespace, *Func, *Generator or *object.
 type Value any
 
 // List is a list or a tuple.
@@ -25,6 +25,7 @@ type List struct {
 	Items []Value
 	Tuple bool
 	names []string // of the items of a named tuple
+	shown string   // how a range prints; "" for lists and tuples
 }
 
 // Dict keeps its keys in the order in which they were set.
@@ -49,7 +50,7 @@ type Func struct {
 // Generator is the result of a lazy filter: always true, without a length, empty once it was walked.
 type Generator struct {
 	items []Value
-	view  bool // a view of a dictionary: has a length and can be walked again
+	view  string // a view of a dictionary by its name in print: has a length and can be walked again
 }
 
 // object has attributes, and may be called: loop, cycler.
@@ -94,12 +95,14 @@ func (d *Dict) Len() int { return len(d.keys) }
 
 // hash turns a key into a comparable one; numbers that Python holds equal are one key.
 func hash(v Value) (any, bool) {
-	switch x := v.(type) {
+	switch x := plain(v).(type) {
 	case bool:
 		if x {
 			return int64(1), true
 		}
 		return int64(0), true
+	case *big.Int:
+		return "\x00int" + x.String(), true
 	case float64:
 		if x == math.Trunc(x) && math.Abs(x) < 1<<62 {
 			return int64(x), true
@@ -157,17 +160,22 @@ func typeName(v Value) string {
 		return "NoneType"
 	case bool:
 		return "bool"
-	case int64:
+	case int64, *big.Int:
 		return "int"
 	case float64:
 		return "float"
 	case string:
 		return "str"
+	case Markup:
+		return "Markup"
 	case *Dict:
 		return "dict"
 	case *List:
-		if x.Tuple {
+		switch {
+		case x.Tuple:
 			return "tuple"
+		case x.shown != "":
+			return "range"
 		}
 		return "list"
 	case *Generator:
@@ -196,12 +204,14 @@ func truthy(v Value) bool {
 		return x != 0
 	case string:
 		return x != ""
+	case Markup:
+		return x != ""
 	case *List:
 		return len(x.Items) > 0
 	case *Dict:
 		return len(x.keys) > 0
 	case *Generator:
-		return !x.view || len(x.items) > 0
+		return x.view == "" || len(x.items) > 0
 	}
 	return true
 }
@@ -223,6 +233,11 @@ func number(v Value) (f float64, i int64, isInt, ok bool) {
 }
 
 func equal(a, b Value) bool {
+	a, b = plain(a), plain(b)
+	if isBig(a) || isBig(b) {
+		c, ok := compareBig(a, b)
+		return ok && c == 0
+	}
 	if fa, ia, intA, ok := number(a); ok {
 		fb, ib, intB, ok := number(b)
 		if intA && intB {
@@ -241,7 +256,7 @@ func equal(a, b Value) bool {
 		return ok
 	case *List:
 		y, ok := b.(*List)
-		return ok && x.Tuple == y.Tuple && slices.EqualFunc(x.Items, y.Items, equal)
+		return ok && x.Tuple == y.Tuple && (x.shown == "") == (y.shown == "") && slices.EqualFunc(x.Items, y.Items, equal)
 	case *Dict:
 		y, ok := b.(*Dict)
 		if !ok || len(x.keys) != len(y.keys) {
@@ -259,6 +274,12 @@ func equal(a, b Value) bool {
 
 // compare orders numbers, strings and lists.
 func compare(a, b Value, op string) (int, error) {
+	a, b = plain(a), plain(b)
+	if isBig(a) || isBig(b) {
+		if c, ok := compareBig(a, b); ok {
+			return c, nil
+		}
+	}
 	if fa, ia, intA, ok := number(a); ok {
 		if fb, ib, intB, ok := number(b); ok {
 			if intA && intB {
@@ -300,130 +321,9 @@ func cmp[T int64 | float64](a, b T) int {
 	return 0
 }
 
-// str is Python's str().
-func str(v Value) string {
-	switch x := v.(type) {
-	case string:
-		return x
-	case *Undefined:
-		return ""
-	}
-	return repr(v)
-}
-
-// repr is Python's repr().
-func repr(v Value) string {
-	var b strings.Builder
-	writeRepr(&b, v)
-	return b.String()
-}
-
-func writeRepr(b *strings.Builder, v Value) {
-	switch x := v.(type) {
-	case nil:
-		b.WriteString("None")
-	case bool:
-		if x {
-			b.WriteString("True")
-		} else {
-			b.WriteString("False")
-		}
-	case int64:
-		b.WriteString(strconv.FormatInt(x, 10))
-	case float64:
-		b.WriteString(floatRepr(x))
-	case string:
-		writeQuoted(b, x)
-	case *Undefined:
-		b.WriteString("Undefined")
-	case *List:
-		open, end := "[", "]"
-		if x.Tuple {
-			open, end = "(", ")"
-			if len(x.Items) == 1 {
-				end = ",)"
-			}
-		}
-		b.WriteString(open)
-		for i, item := range x.Items {
-			if i > 0 {
-				b.WriteString(", ")
-			}
-			writeRepr(b, item)
-		}
-		b.WriteString(end)
-	case *Dict:
-		b.WriteByte('{')
-		for i, k := range x.keys {
-			if i > 0 {
-				b.WriteString(", ")
-			}
-			writeRepr(b, k)
-			b.WriteString(": ")
-			writeRepr(b, x.vals[i])
-		}
-		b.WriteByte('}')
-	case *Namespace:
-		b.WriteString("<Namespace ")
-		writeRepr(b, x.attrs)
-		b.WriteByte('>')
-	default:
-		b.WriteString("<" + typeName(v) + ">")
-	}
-}
-
-func floatRepr(f float64) string {
-	switch {
-	case math.IsInf(f, 1):
-		return "inf"
-	case math.IsInf(f, -1):
-		return "-inf"
-	case math.IsNaN(f):
-		return "nan"
-	}
-	if a := math.Abs(f); a != 0 && (a < 1e-4 || a >= 1e16) {
-		return strconv.FormatFloat(f, 'e', -1, 64)
-	}
-	s := strconv.FormatFloat(f, 'f', -1, 64)
-	if !strings.Contains(s, ".") {
-		s += ".0"
-	}
-	return s
-}
-
-func writeQuoted(b *strings.Builder, s string) {
-	quote := byte('\'')
-	if strings.Contains(s, "'") && !strings.Contains(s, `"`) {
-		quote = '"'
-	}
-	b.WriteByte(quote)
-	for _, r := range s {
-		switch {
-		case r == rune(quote) || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case r == '\n':
-			b.WriteString(`\n`)
-		case r == '\r':
-			b.WriteString(`\r`)
-		case r == '\t':
-			b.WriteString(`\t`)
-		case unicode.IsPrint(r):
-			b.WriteRune(r)
-		case r < 0x100:
-			fmt.Fprintf(b, `\x%02x`, r)
-		case r < 0x10000:
-			fmt.Fprintf(b, `\u%04x`, r)
-		default:
-			fmt.Fprintf(b, `\U%08x`, r)
-		}
-	}
-	b.WriteByte(quote)
-}
-
 // iterate returns the items that a for loop walks.
 func iterate(v Value) ([]Value, error) {
-	switch x := v.(type) {
+	switch x := plain(v).(type) {
 	case *List:
 		return x.Items, nil
 	case *Dict:
@@ -432,7 +332,7 @@ func iterate(v Value) ([]Value, error) {
 		return nil, nil
 	case *Generator:
 		items := x.items
-		if !x.view {
+		if x.view == "" {
 			x.items = nil
 		}
 		return items, nil
@@ -447,7 +347,7 @@ func iterate(v Value) ([]Value, error) {
 }
 
 func length(v Value) (int, error) {
-	switch x := v.(type) {
+	switch x := plain(v).(type) {
 	case *List:
 		return len(x.Items), nil
 	case *Dict:
@@ -457,7 +357,7 @@ func length(v Value) (int, error) {
 	case string:
 		return utf8.RuneCountInString(x), nil
 	case *Generator:
-		if x.view {
+		if x.view != "" {
 			return len(x.items), nil
 		}
 	}
@@ -466,7 +366,8 @@ func length(v Value) (int, error) {
 
 // contains is `item in container`.
 func contains(container, item Value) (bool, error) {
-	switch x := container.(type) {
+	item = plain(item)
+	switch x := plain(container).(type) {
 	case string:
 		s, ok := item.(string)
 		if u, isUndefined := item.(*Undefined); isUndefined {
