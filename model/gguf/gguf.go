@@ -101,6 +101,9 @@ func (g *File) header(d *decoder, size int64) error {
 	if err != nil {
 		return errors.New("the file is too short to be GGUF; download it again")
 	}
+	if magic == 0x73726576 { // "vers", of "version https://git-lfs.github.com/spec/v1"
+		return errors.New("is a pointer of Git LFS, not the file itself; run git lfs pull, or download the file")
+	}
 	if magic != 0x46554747 { // "GGUF"
 		return errors.New(`does not begin with "GGUF"; give a .gguf file or a Hugging Face folder`)
 	}

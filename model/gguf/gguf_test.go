@@ -178,6 +178,7 @@ func TestRefused(t *testing.T) {
 	}{
 		{"empty", nil, "too short"},
 		{"zip", []byte("PK\x03\x04 and more"), `begin with "GGUF"`},
+		{"git lfs", []byte("version https://git-lfs.github.com/spec/v1\n"), "git lfs pull"},
 		{"big-endian", big, "big-endian"},
 		{"version 1", header(1, 0, 0).Bytes(), "version 1"},
 		{"version 4", header(4, 0, 0).Bytes(), "version 4"},

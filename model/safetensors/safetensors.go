@@ -126,6 +126,8 @@ func sniff(r io.ReaderAt) string {
 		return "is a Python pickle (which can run code when loaded), not a safetensors file" + remedy
 	case n >= 4 && string(b[:4]) == "GGUF":
 		return "is a GGUF file, not a safetensors file; name it with the ending .gguf"
+	case string(b[:n]) == "versio": // version https://git-lfs.github.com/spec/v1
+		return "is a pointer of Git LFS, not the file itself; run git lfs pull, or download the file"
 	}
 	return ""
 }

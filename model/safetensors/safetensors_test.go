@@ -82,6 +82,7 @@ func TestRefused(t *testing.T) {
 		{"null", file(`{"a":null}`), "InvalidHeaderDeserialization", `tensor "a"`},
 		{"zip", []byte("PK\x03\x04\x00\x00\x08\x08\x00\x00\x00\x00"), "", "torch.save"},
 		{"pickle", []byte("\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."), "", "pickle"},
+		{"git lfs", []byte("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n"), "", "git lfs pull"},
 		{"gguf", []byte("GGUF\x03\x00\x00\x00\x00\x00"), "", "GGUF"},
 	}
 	for _, c := range cases {
