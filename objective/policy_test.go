@@ -296,20 +296,6 @@ func TestKLPenalties(t *testing.T) {
 	}
 }
 
-// Objectives of tokens and sequences allocate nothing; those of the whole step may.
-func TestAllocations(t *testing.T) {
-	for _, o := range All() {
-		if o.Scope() == engine.ScopeBatch {
-			continue
-		}
-		v, tally := views(o), &engine.Tally{}
-		o.Eval(v, tally)
-		if n := testing.AllocsPerRun(10, func() { o.Eval(v, tally) }); n != 0 {
-			t.Errorf("%s: %g allocations", o.Name(), n)
-		}
-	}
-}
-
 // Float64 inputs are read in place of every float32 column and channel by the losses of policies and of plain tokens.
 func TestWide(t *testing.T) {
 	for _, o := range append(policies(), CrossEntropy{}, Clipped{}, PolicyGradient{}, KL{Estimator: K3}) {

@@ -21,6 +21,9 @@ import (
 // TestCache: a run that takes stages from the cache has the bytes of one that computed them, and runs share exactly the stages they have in
 // common.
 func TestCache(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains for seconds")
+	}
 	plain := lasting(t, whole(t, "warmup-grpo"))
 	cache := filepath.Join(t.TempDir(), "cache")
 	count := func() int {
@@ -104,6 +107,9 @@ func rejection(t *testing.T, root string, after int) (*train.Session, *run.Run) 
 
 // TestBuild: a build node's rows are what the next node learns from, and a run stopped at any step goes on to the same bytes.
 func TestBuild(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains for seconds")
+	}
 	dir := t.TempDir()
 	s, r := rejection(t, dir, 0)
 	if err := s.Exec(context.Background()); err != nil {

@@ -126,6 +126,9 @@ func TestEveryRecipe(t *testing.T) {
 	for _, c := range cases() {
 		t.Run(c, func(t *testing.T) {
 			args := strings.Fields(c)
+			if testing.Short() && args[0] != "sft" && args[0] != "grpo" {
+				t.Skip("runs every recipe")
+			}
 			s, streams := lastBatch(t, args[0], args[1:]...)
 			b := &bench{t, s, streams}
 			whole, stats, parallel := b.run(1<<20, 2, nil)

@@ -94,6 +94,9 @@ func off(t *testing.T, e engine.Engine, s *engine.Stream, fault float64) (worst,
 // TestRecipeObjectives holds the objective of every stream of every registered recipe, at the engine's own columns, against central differences;
 // the same comparison sees a derivative that is 5 % off.
 func TestRecipeObjectives(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs every recipe")
+	}
 	for _, name := range Names() {
 		t.Run(name, func(t *testing.T) {
 			s, streams := lastBatch(t, name)

@@ -107,6 +107,9 @@ func TestPages(t *testing.T) {
 
 // With its defaults the recipe takes the steps that made the embedded model.
 func TestPretrainIsNano(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains for seconds")
+	}
 	var want []float64
 	m, err := nano.Pretrain(context.Background(), nano.Pretraining{Seed: 1, Steps: 52, Rows: 2, LR: nano.Default().LR}, func(step int, loss float64) { want = append(want, loss) })
 	if err != nil {
