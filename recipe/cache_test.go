@@ -59,6 +59,19 @@ func TestCache(t *testing.T) {
 			}
 		}
 	}
+	rows := filepath.Join(t.TempDir(), "rows.jsonl") // an edited file is another stage
+	for i, text := range []string{"one", "one", "two"} {
+		if err := os.WriteFile(rows, []byte(strings.Repeat(`{"prompt": "say", "completion": "`+text+`"}`+"\n", 20)), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		s := launch(t, "sft", t.TempDir(), "data="+rows, "eval.problems=0", "steps=2", "cache="+cache)
+		if err := errors.Join(s.Exec(context.Background()), s.Run.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if n := count(); n != 9+[]int{2, 2, 3}[i] {
+			t.Errorf("file %d: %d stages in the cache", i, n)
+		}
+	}
 	broken, err := filepath.Glob(filepath.Join(cache, "*", "cached.json"))
 	if err != nil || os.WriteFile(broken[0], []byte("{"), 0o666) != nil {
 		t.Fatal(err)

@@ -64,6 +64,9 @@ func (s *Session) nodeKeys() ([]string, error) {
 	keys := make([]string, len(s.Plan.Nodes))
 	byName := map[string]string{}
 	before := version + "\n" + s.Start + "\n" + string(shared)
+	if before, err = withFiles(before); err != nil {
+		return nil, fmt.Errorf("cache: %w", err)
+	}
 	for i := range s.Plan.Nodes {
 		n := &s.Plan.Nodes[i]
 		desc := struct {
@@ -80,7 +83,9 @@ func (s *Session) nodeKeys() ([]string, error) {
 			if err != nil {
 				return nil, fmt.Errorf("cache: settings of node %s: %w", n.Name, err)
 			}
-			desc.Settings = string(settings)
+			if desc.Settings, err = withFiles(string(settings)); err != nil {
+				return nil, fmt.Errorf("cache: settings of node %s: %w", n.Name, err)
+			}
 		}
 		b, err := json.Marshal(desc)
 		if err != nil {
@@ -91,6 +96,23 @@ func (s *Session) nodeKeys() ([]string, error) {
 		before, byName[n.Name] = keys[i], keys[i]
 	}
 	return keys, nil
+}
+
+// withFiles adds the hash of every file that settings name (data: rows.jsonl, task: gsm8k?path=FILE): an edited file is another stage.
+func withFiles(settings string) (string, error) {
+	out := settings
+	for _, word := range strings.FieldsFunc(settings, func(r rune) bool { return strings.ContainsRune(" \n\"'?&=,", r) }) {
+		info, err := os.Stat(word)
+		if err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		sum := sha256.New()
+		if err := copyFrom(word, sum); err != nil {
+			return "", err
+		}
+		out += "\n" + word + " " + hex.EncodeToString(sum.Sum(nil))
+	}
+	return out, nil
 }
 
 // fromCache takes a finished node over, if the cache has it.
