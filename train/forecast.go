@@ -235,6 +235,7 @@ func (s *Session) compare(f Forecast) (warning string, err error) {
 	if read == nil {
 		read = machine.ReadMemory
 	}
+	runtime.GC() // what nobody uses any more is not held
 	var heap runtime.MemStats
 	runtime.ReadMemStats(&heap)
 	return f.fits(read(), int64(heap.HeapAlloc), s.Common)
