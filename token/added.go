@@ -47,10 +47,10 @@ func (m *matcher) id(text string) (int32, bool) {
 	return id, ok
 }
 
-// next returns the first token at or after from, and its span with the white space that it strips, which never begins before from.
-// A token that is refused (a special one where special is false, a part of a word) is passed over with all its bytes, as the
-// Hugging Face library does.
-func (m *matcher) next(s string, from int, special bool) (*addedToken, span) {
+// next returns the first token at or after place from, its span with the white space that it strips, which never begins before left, and where
+// to look on: right behind the token, so that one may be found in white space that another has stripped. A token that is refused (a
+// special one where special is false, a part of a word) is passed over with all its bytes. All this as the Hugging Face library does.
+func (m *matcher) next(s string, from, left int, special bool) (*addedToken, span, int) {
 	for at := from; at < len(s); {
 		a := m.at(s, at)
 		if a == nil {
@@ -64,14 +64,14 @@ func (m *matcher) next(s string, from int, special bool) (*addedToken, span) {
 		}
 		sp := span{at, to}
 		if a.lstrip {
-			sp.from = max(from, len(strings.TrimRightFunc(s[:at], unicode.IsSpace)))
+			sp.from = max(left, len(strings.TrimRightFunc(s[:at], unicode.IsSpace)))
 		}
 		if a.rstrip {
 			sp.to = len(s) - len(strings.TrimLeftFunc(s[to:], unicode.IsSpace))
 		}
-		return a, sp
+		return a, sp, to
 	}
-	return nil, span{}
+	return nil, span{}, 0
 }
 
 func (m *matcher) at(s string, at int) *addedToken {

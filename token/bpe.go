@@ -18,9 +18,10 @@ type bpe struct {
 	fuseUnk      bool             // neighbouring unknown bytes become one unk
 	merges       map[uint64]merge // pair of ids -> what it becomes
 	ignoreMerges bool             // a piece that is a token is taken whole, even if no merges lead to it
-	nfc          bool
+	norms        []normaliser
 	splits       []splitter
-	prefixSpace  bool // a space goes before every stretch of text that does not begin with one
+	chars        *charMode // nil: the vocabulary is one of bytes
+	prefixSpace  bool      // a space goes before every stretch of text that does not begin with one
 	begin, end   []int32
 	cache        cache
 }
@@ -57,6 +58,7 @@ type encoder struct {
 	offsets bool
 	ids     []int32
 	spans   []span
+	base    int    // of the stretch, in the text
 	a, b    []span // pieces before and after a splitter
 }
 
@@ -65,18 +67,25 @@ func (e *encoder) encode(text string, addSpecial bool) {
 		e.fixed(e.t.begin, 0)
 	}
 	at := 0
-	for {
-		a, sp := e.t.added.next(text, at, e.special)
+	for look := 0; ; {
+		a, sp, next := e.t.added.next(text, look, at, e.special)
 		if a == nil {
 			break
 		}
-		e.stretch(text[at:sp.from], at)
+		e.stretch(text[at:max(at, sp.from)], at)
 		e.put(a.id, sp)
-		at = sp.to
+		at, look = sp.to, next
 	}
 	e.stretch(text[at:], at)
 	if addSpecial {
 		e.fixed(e.t.end, len(text))
+	}
+	last := 0
+	for i := range e.spans { // tokens within the white space that another has stripped have no bytes of their own
+		sp := &e.spans[i]
+		sp.from = max(sp.from, last)
+		sp.to = max(sp.to, sp.from)
+		last = sp.to
 	}
 }
 
@@ -99,20 +108,18 @@ func (e *encoder) stretch(s string, base int) {
 		return
 	}
 	first := len(e.spans)
-	var at []int
-	if e.t.nfc {
-		s, at = nfc(s)
-	}
+	e.base = base
+	s, at := normalised(s, e.t.norms)
 	if m := e.t.addedN; m != nil {
 		from := 0
-		for {
-			a, sp := m.next(s, from, e.special)
+		for look := 0; ; {
+			a, sp, next := m.next(s, look, from, e.special)
 			if a == nil {
 				break
 			}
-			e.words(s[from:sp.from], from)
+			e.words(s[from:max(from, sp.from)], from)
 			e.put(a.id, sp)
-			from = sp.to
+			from, look = sp.to, next
 		}
 		e.words(s[from:], from)
 	} else {
@@ -132,7 +139,10 @@ func (e *encoder) words(s string, base int) {
 		return
 	}
 	first, start := len(e.spans), base
-	if e.t.prefixSpace && s[0] != ' ' {
+	var at []int // offsets before the rewriting; nil: there was none
+	if c := e.t.chars; c != nil && c.rewrite != nil {
+		s, at = c.rewrite(s, e.base+base == 0)
+	} else if e.t.prefixSpace && s[0] != ' ' {
 		s, base = " "+s, base-1
 	}
 	pieces := append(e.a[:0], span{0, len(s)})
@@ -149,23 +159,22 @@ func (e *encoder) words(s string, base int) {
 		n := len(e.ids)
 		e.ids = e.t.piece(e.ids, s[p.from:p.to])
 		if e.offsets {
-			e.place(n, p)
+			e.place(n, p, s)
 		}
 	}
 	for i := first; i < len(e.spans); i++ {
+		if at != nil {
+			e.spans[i] = span{at[e.spans[i].from], at[e.spans[i].to]}
+		}
 		e.spans[i].from, e.spans[i].to = max(start, e.spans[i].from+base), max(start, e.spans[i].to+base)
 	}
 }
 
 // place gives the ids from n on their bytes within a piece. Bytes that no token stands for go to the token before them.
-func (e *encoder) place(n int, p span) {
+func (e *encoder) place(n int, p span, s string) {
 	at := p.from
 	for _, id := range e.ids[n:] {
-		size := len(e.t.bytes[id])
-		if id == e.t.unkByte {
-			size = 1
-		}
-		to := min(at+size, p.to)
+		to := min(at+e.t.sizeOf(id, s[at:p.to]), p.to)
 		e.spans = append(e.spans, span{at, to})
 		at = to
 	}
@@ -258,13 +267,20 @@ func (t *bpe) merge(ids []int32, s string) []int32 {
 	}
 	w := workPool.Get().(*work)
 	defer workPool.Put(w)
-	w.ids = t.symbols(w.ids[:0], s)
+	if t.chars != nil {
+		w.ids = t.chars.symbols(w.ids[:0], s)
+	} else {
+		w.ids = t.symbols(w.ids[:0], s)
+	}
 	switch {
 	case len(w.ids) < 2:
 	case len(w.ids) <= 64:
 		t.mergeShort(w)
 	default:
 		t.mergeLong(w)
+	}
+	if t.chars != nil {
+		return t.expand(ids, w.ids)
 	}
 	return append(ids, w.ids...)
 }
@@ -288,6 +304,9 @@ func (t *bpe) symbols(ids []int32, s string) []int32 {
 }
 
 const noRank = 1<<31 - 1
+
+// gone is the id of a node that was merged into the one before it.
+const gone = -1
 
 func (t *bpe) look(a, b int32) merge {
 	if m, ok := t.merges[pair(a, b)]; ok {
@@ -352,11 +371,11 @@ func (t *bpe) mergeLong(w *work) {
 	for len(h) > 0 {
 		c := heap.Pop(&h).(candidate)
 		left := &nodes[c.pos]
-		if left.id < 0 || left.next < 0 || pair(left.id, nodes[left.next].id) != c.pair {
+		if left.id == gone || left.next < 0 || pair(left.id, nodes[left.next].id) != c.pair {
 			continue
 		}
 		right := &nodes[left.next]
-		left.id, left.next, right.id = c.id, right.next, -1
+		left.id, left.next, right.id = c.id, right.next, gone
 		if left.next >= 0 {
 			nodes[left.next].prev = c.pos
 		}
@@ -373,8 +392,8 @@ func (t *bpe) mergeLong(w *work) {
 	w.nodes, w.heap = nodes, h
 }
 
-// setVocab enters the ordinary tokens (as vocabularies write them) and the merges, which are checked against each other.
-func (t *bpe) setVocab(tokens map[string]int32, pairs [][2]string) error {
+// reserve makes room for the ids of a vocabulary.
+func (t *bpe) reserve(tokens map[string]int32) error {
 	limit, size := maxID(len(tokens)), 0
 	for text, id := range tokens {
 		if id < 0 || int(id) > limit {
@@ -383,6 +402,14 @@ func (t *bpe) setVocab(tokens map[string]int32, pairs [][2]string) error {
 		size = max(size, int(id)+1)
 	}
 	t.setSize(size)
+	return nil
+}
+
+// setVocab enters the ordinary tokens of a vocabulary of bytes (as vocabularies write them) and the merges.
+func (t *bpe) setVocab(tokens map[string]int32, pairs [][2]string) error {
+	if err := t.reserve(tokens); err != nil {
+		return err
+	}
 	t.plain = make(map[string]int32, len(tokens))
 	for text, id := range tokens {
 		if t.bytes[id] != nil {
@@ -402,6 +429,12 @@ func (t *bpe) setVocab(tokens map[string]int32, pairs [][2]string) error {
 			t.byteID[b] = id
 		}
 	}
+	t.cache = newCache()
+	return t.setMerges(tokens, pairs)
+}
+
+// setMerges enters the merges, which are checked against the vocabulary.
+func (t *bpe) setMerges(tokens map[string]int32, pairs [][2]string) error {
 	t.merges = make(map[uint64]merge, len(pairs))
 	for i, p := range pairs {
 		a, okA := tokens[p[0]]
@@ -412,6 +445,5 @@ func (t *bpe) setVocab(tokens map[string]int32, pairs [][2]string) error {
 		}
 		t.merges[pair(a, b)] = merge{int32(i), id}
 	}
-	t.cache = newCache()
 	return nil
 }

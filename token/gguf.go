@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/hone-lm/hone/internal/ggufmeta"
 )
@@ -14,6 +15,7 @@ type Metadata interface {
 	String(key string) (value string, ok bool)
 	Strings(key string) (values []string, ok bool)
 	Ints(key string) (values []int64, ok bool) // a single integer is a list of one
+	Floats(key string) (values []float64, ok bool)
 	Bool(key string) (value, ok bool)
 }
 
@@ -73,13 +75,16 @@ const (
 	ggufUserDefined = 4
 )
 
-// FromGGUF builds the tokenizer that a GGUF file's metadata describes. Byte-level BPE (tokenizer.ggml.model gpt2) is read; another
-// model is an *ErrUnsupported, and so is an unknown tokenizer.ggml.pre: guessed rules give wrong ids in silence.
+// FromGGUF builds the tokenizer that a GGUF file's metadata describes. Byte-level BPE (tokenizer.ggml.model gpt2) and SentencePiece's BPE (llama)
+// are read; another model is an *ErrUnsupported, and so is an unknown tokenizer.ggml.pre: guessed rules give wrong ids in silence.
 func FromGGUF(meta Metadata) (Tokenizer, error) {
 	const prefix = "tokenizer.ggml."
 	kind, ok := meta.String(prefix + "model")
 	if !ok {
 		return nil, fmt.Errorf("no tokenizer in this file: %smodel is missing", prefix)
+	}
+	if kind == "llama" {
+		return pieces(meta, prefix)
 	}
 	if kind != "gpt2" {
 		return nil, fmt.Errorf("%smodel: %w", prefix, &ErrUnsupported{"GGUF tokenizer " + kind})
@@ -101,6 +106,11 @@ func FromGGUF(meta Metadata) (Tokenizer, error) {
 		}
 		t.splits = append(t.splits, split)
 	}
+	return t, t.ggufSpecial(meta, prefix, pre.addBOS)
+}
+
+// ggufSpecial reads the ids of special tokens, what is added at the ends, the name and the chat template.
+func (t *bpe) ggufSpecial(meta Metadata, prefix string, addBOS bool) error {
 	var err error
 	id := func(key string) int32 {
 		v, ok := meta.Ints(prefix + key)
@@ -116,9 +126,9 @@ func FromGGUF(meta Metadata) (Tokenizer, error) {
 	t.bos, t.eos, t.pad, t.unk = id("bos_token_id"), id("eos_token_id"), id("padding_token_id"), id("unknown_token_id")
 	t.setEnds(id("eot_token_id"), id("eom_token_id"))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if on, ok := meta.Bool(prefix + "add_bos_token"); (on || !ok && pre.addBOS) && t.bos >= 0 {
+	if on, ok := meta.Bool(prefix + "add_bos_token"); (on || !ok && addBOS) && t.bos >= 0 {
 		t.begin = []int32{t.bos}
 	}
 	if on, _ := meta.Bool(prefix + "add_eos_token"); on && t.eos >= 0 {
@@ -126,38 +136,17 @@ func FromGGUF(meta Metadata) (Tokenizer, error) {
 	}
 	t.name, _ = meta.String("general.name")
 	t.template, _ = meta.String("tokenizer.chat_template")
-	return t, nil
+	return nil
 }
 
 func (t *bpe) ggufVocab(meta Metadata, prefix string) error {
-	list, ok := meta.Strings(prefix + "tokens")
-	if !ok {
-		return fmt.Errorf("%stokens is missing or not an array of strings", prefix)
-	}
-	types, ok := meta.Ints(prefix + "token_type")
-	if ok && len(types) != len(list) {
-		return fmt.Errorf("%stoken_type has %d entries and %stokens has %d", prefix, len(types), prefix, len(list))
+	tokens, added, err := ggufTokens(meta, prefix)
+	if err != nil {
+		return err
 	}
 	lines, ok := meta.Strings(prefix + "merges")
 	if !ok {
 		return fmt.Errorf("%smerges is missing or not an array of strings", prefix)
-	}
-	tokens := make(map[string]int32, len(list))
-	var added []addedToken
-	for id, text := range list {
-		if was, twice := tokens[text]; twice {
-			return fmt.Errorf("%stokens: %d and %d are both %s", prefix, was, id, quote(text))
-		}
-		tokens[text] = int32(id)
-		if types == nil || text == "" {
-			continue
-		}
-		switch types[id] {
-		case ggufControl, ggufUnknown:
-			added = append(added, addedToken{id: int32(id), content: text, special: true})
-		case ggufUserDefined:
-			added = append(added, addedToken{id: int32(id), content: text})
-		}
 	}
 	pairs := make([][2]string, len(lines))
 	for i, line := range lines {
@@ -174,4 +163,75 @@ func (t *bpe) ggufVocab(meta Metadata, prefix string) error {
 		delete(t.plain, string(t.bytes[a.id]))
 	}
 	return t.addAdded(added)
+}
+
+// ggufTokens reads the vocabulary and the tokens that are cut out of the text before anything else.
+func ggufTokens(meta Metadata, prefix string) (map[string]int32, []addedToken, error) {
+	list, ok := meta.Strings(prefix + "tokens")
+	if !ok {
+		return nil, nil, fmt.Errorf("%stokens is missing or not an array of strings", prefix)
+	}
+	types, ok := meta.Ints(prefix + "token_type")
+	if ok && len(types) != len(list) {
+		return nil, nil, fmt.Errorf("%stoken_type has %d entries and %stokens has %d", prefix, len(types), prefix, len(list))
+	}
+	tokens := make(map[string]int32, len(list))
+	var added []addedToken
+	for id, text := range list {
+		if was, twice := tokens[text]; twice {
+			return nil, nil, fmt.Errorf("%stokens: %d and %d are both %s", prefix, was, id, quote(text))
+		}
+		tokens[text] = int32(id)
+		if types == nil || text == "" {
+			continue
+		}
+		switch types[id] {
+		case ggufControl, ggufUnknown:
+			added = append(added, addedToken{id: int32(id), content: text, special: true})
+		case ggufUserDefined:
+			added = append(added, addedToken{id: int32(id), content: text})
+		}
+	}
+	return tokens, added, nil
+}
+
+// pieces builds the tokenizer of a SentencePiece vocabulary (llama.cpp, llm_tokenizer_spm): the whole of each stretch between special tokens is
+// merged at once, with a space in front.
+func pieces(meta Metadata, prefix string) (Tokenizer, error) {
+	t := &bpe{unkByte: -1, chars: &charMode{fallback: true}}
+	tokens, added, err := ggufTokens(meta, prefix)
+	if err != nil {
+		return nil, err
+	}
+	scores, ok := meta.Floats(prefix + "scores")
+	if !ok || len(scores) != len(tokens) {
+		return nil, fmt.Errorf("%sscores has %d entries and %stokens has %d", prefix, len(scores), prefix, len(tokens))
+	}
+	if i := slices.IndexFunc(scores, func(s float64) bool { return s != s }); i >= 0 {
+		return nil, fmt.Errorf("%sscores[%d] is no number", prefix, i)
+	}
+	if err := t.setChars(tokens); err != nil {
+		return nil, err
+	}
+	t.setScores(tokens, scores)
+	space, given := meta.Bool(prefix + "add_space_prefix")
+	if space = space || !given; space {
+		t.chars.strip = stripSpace
+	}
+	t.chars.rewrite = func(s string, _ bool) (string, []int) { return marked(s, space) }
+	name, _ := meta.String("general.name")
+	if n := strings.ToLower(name); strings.Contains(n, "phi-3") || strings.Contains(n, "phi3") { // as llama.cpp: the file does not say so
+		for i := range added {
+			c := added[i].content
+			added[i].rstrip = c == "</s>" || c != "<unk>" && c != "<s>" && c != "<|endoftext|>"
+		}
+	}
+	if err := t.addAdded(added); err != nil {
+		return nil, err
+	}
+	if err := t.ggufSpecial(meta, prefix, true); err != nil {
+		return nil, err
+	}
+	t.unkByte = t.unk
+	return t, nil
 }

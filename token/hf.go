@@ -101,6 +101,9 @@ func parseHF(raw []byte) (*bpe, error) {
 	}
 	t := &bpe{unkByte: -1}
 	t.bos, t.eos, t.pad, t.unk = -1, -1, -1, -1
+	if !hasPart(f.PreTokenizer, "ByteLevel") && (hasPart(f.PreTokenizer, "Metaspace") || f.Model != nil && f.Model.ByteFallback) {
+		t.chars = &charMode{}
+	}
 	if err := t.hfModel(f.Model); err != nil {
 		return nil, fmt.Errorf("model: %w", err)
 	}
@@ -110,8 +113,8 @@ func parseHF(raw []byte) (*bpe, error) {
 	var added []addedToken
 	for _, a := range f.AddedTokens {
 		find := a.Content
-		if a.Normalized && t.nfc {
-			find, _ = nfc(find)
+		if a.Normalized {
+			find, _ = normalised(find, t.norms)
 		}
 		added = append(added, addedToken{a.ID, a.Content, find, a.Special, a.SingleWord, a.Lstrip, a.Rstrip, a.Normalized})
 	}
@@ -119,8 +122,8 @@ func parseHF(raw []byte) (*bpe, error) {
 		return nil, err
 	}
 	byteLevel, err := t.hfPreTokenizer(f.PreTokenizer, true)
-	if err == nil && !byteLevel {
-		err = errors.New("there is no ByteLevel: the vocabulary is not one of bytes, and other kinds are not read")
+	if err == nil && !byteLevel && t.chars == nil {
+		err = errors.New("there is neither ByteLevel nor Metaspace nor byte_fallback: other kinds of vocabulary are not read")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("pre_tokenizer: %w", err)
@@ -128,7 +131,11 @@ func parseHF(raw []byte) (*bpe, error) {
 	if err := t.hfPostProcessor(f.PostProcessor); err != nil {
 		return nil, fmt.Errorf("post_processor: %w", err)
 	}
-	if err := hfDecoder(f.Decoder); err != nil {
+	decoder := hfDecoder
+	if t.chars != nil {
+		decoder = t.hfCharDecoder
+	}
+	if err := decoder(f.Decoder); err != nil {
 		return nil, fmt.Errorf("decoder: %w", err)
 	}
 	t.setEnds()
@@ -153,7 +160,7 @@ func (t *bpe) hfModel(m *hfModel) error {
 		return fmt.Errorf("continuing_subword_prefix %q: %w", *m.Prefix, &ErrUnsupported{"continuing_subword_prefix"})
 	case text(m.Suffix) != "":
 		return fmt.Errorf("end_of_word_suffix %q: %w", *m.Suffix, &ErrUnsupported{"end_of_word_suffix"})
-	case m.ByteFallback:
+	case m.ByteFallback && t.chars == nil:
 		return fmt.Errorf("byte_fallback: %w", &ErrUnsupported{"byte_fallback"})
 	}
 	var tokens map[string]int32
@@ -164,8 +171,18 @@ func (t *bpe) hfModel(m *hfModel) error {
 	for i, p := range m.Merges {
 		pairs[i] = p
 	}
-	if err := t.setVocab(tokens, pairs); err != nil {
-		return err
+	if t.chars == nil {
+		if err := t.setVocab(tokens, pairs); err != nil {
+			return err
+		}
+	} else {
+		t.chars.fallback = m.ByteFallback
+		if err := t.setChars(tokens); err != nil {
+			return err
+		}
+		if err := t.setMerges(tokens, pairs); err != nil {
+			return err
+		}
 	}
 	if m.Unk != nil {
 		id, ok := tokens[*m.Unk]
@@ -194,7 +211,12 @@ func part(raw json.RawMessage, v any) (string, error) {
 }
 
 func (t *bpe) hfNormalizer(raw json.RawMessage) error {
-	var p struct{ Normalizers []json.RawMessage }
+	var p struct {
+		Normalizers []json.RawMessage
+		Pattern     struct{ Regex, String *string }
+		Content     string
+		Prepend     string
+	}
 	kind, err := part(raw, &p)
 	if err != nil {
 		return err
@@ -202,7 +224,14 @@ func (t *bpe) hfNormalizer(raw json.RawMessage) error {
 	switch kind {
 	case "":
 	case "NFC":
-		t.nfc = true
+		t.norms = append(t.norms, nfc)
+	case "Prepend":
+		t.norms = append(t.norms, prepended(p.Prepend))
+	case "Replace":
+		if p.Pattern.String == nil || *p.Pattern.String == "" {
+			return &ErrUnsupported{"normalizer Replace with a regular expression"}
+		}
+		t.norms = append(t.norms, replaced(*p.Pattern.String, p.Content))
 	case "Sequence":
 		for i, r := range p.Normalizers {
 			if err := t.hfNormalizer(r); err != nil {
@@ -210,7 +239,7 @@ func (t *bpe) hfNormalizer(raw json.RawMessage) error {
 			}
 		}
 	default:
-		return fmt.Errorf("%w; NFC and Sequence are", &ErrUnsupported{"normalizer " + kind})
+		return fmt.Errorf("%w; NFC, Prepend, Replace and Sequence are", &ErrUnsupported{"normalizer " + kind})
 	}
 	return nil
 }
@@ -225,6 +254,7 @@ func (t *bpe) hfPreTokenizer(raw json.RawMessage, first bool) (byteLevel bool, e
 		Pattern          struct{ Regex, String *string }
 		Behavior         string
 		Invert           bool
+		metaspace
 	}
 	kind, err := part(raw, &p)
 	if err != nil {
@@ -252,6 +282,8 @@ func (t *bpe) hfPreTokenizer(raw json.RawMessage, first bool) (byteLevel bool, e
 		if p.UseRegex == nil || *p.UseRegex {
 			t.splits = append(t.splits, byScanner(scanGPT2))
 		}
+	case "Metaspace":
+		return false, t.hfMetaspace(&p.metaspace, p.AddPrefixSpace)
 	case "Digits":
 		t.splits = append(t.splits, byDigits(p.IndividualDigits))
 	case "Split":
@@ -261,7 +293,7 @@ func (t *bpe) hfPreTokenizer(raw json.RawMessage, first bool) (byteLevel bool, e
 		}
 		t.splits = append(t.splits, split)
 	default:
-		return false, fmt.Errorf("%w; ByteLevel, Digits, Split and Sequence are", &ErrUnsupported{"pre_tokenizer " + kind})
+		return false, fmt.Errorf("%w; ByteLevel, Metaspace, Digits, Split and Sequence are", &ErrUnsupported{"pre_tokenizer " + kind})
 	}
 	return byteLevel, nil
 }

@@ -68,8 +68,11 @@ func TestRefused(t *testing.T) {
 	for _, c := range []struct{ file, want string }{
 		{"", "not a tokenizer.json"},
 		{"{}", "model: missing"},
-		{small(`{"type": "Metaspace"}`, "", "", "", ""), "pre_tokenizer Metaspace"},
-		{small(`{"type": "Digits"}`, "", "", "", ""), "no ByteLevel"},
+		{small(`{"type": "WhitespaceSplit"}`, "", "", "", ""), "pre_tokenizer WhitespaceSplit"},
+		{small(`{"type": "Metaspace", "replacement": "_"}`, "", "", "", ""), "Metaspace with another replacement"},
+		{small(`{"type": "Metaspace", "replacement": "▁"}`, "", "", "", ""), "decoder ByteLevel for a vocabulary over characters"},
+		{small(`{"type": "Sequence", "pretokenizers": [{"type": "Digits"}, {"type": "Metaspace", "replacement": "▁"}]}`, "", "", "", ""), "Metaspace after another"},
+		{small(`{"type": "Digits"}`, "", "", "", ""), "neither ByteLevel nor"},
 		{small(`{"type": "Split", "pattern": {"Regex": "("}, "behavior": "Isolated"}`, "", "", "", ""), "expression"},
 		{small("", `{"type": "BertProcessing"}`, "", "", ""), "post_processor BertProcessing"},
 		{small("", "", `{"type": "NFKC"}`, "", ""), "normalizer NFKC"},
@@ -123,17 +126,6 @@ func TestLoadErrors(t *testing.T) {
 	}
 }
 
-func TestPhi3Unsupported(t *testing.T) {
-	path := filepath.Join(shared, "data/gguf_vocab/ggml-vocab-phi-3.gguf")
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("../shared absent: %v", err)
-	}
-	var unsupported *ErrUnsupported
-	if _, err := Load(path); !errors.As(err, &unsupported) || !strings.Contains(err.Error(), "llama") {
-		t.Errorf("%v", err)
-	}
-}
-
 func FuzzTokenizerJSON(f *testing.F) {
 	f.Add(small("", "", "", "", ""))
 	f.Add(small(`{"type": "Sequence", "pretokenizers": [{"type": "Digits"}, {"type": "ByteLevel"}]}`, "", `{"type": "NFC"}`, `{"id": 9, "content": "X", "lstrip": true}`, ""))
@@ -159,7 +151,7 @@ func FuzzEncode(f *testing.F) {
 		f.Add(s)
 	}
 	toks := []Tokenizer{Bytes()}
-	for _, path := range []string{gpt2Path, smollmGGUF, qwenPath} {
+	for _, path := range []string{gpt2Path, smollmGGUF, qwenPath, phi3GGUF} {
 		if _, err := os.Stat(filepath.Join(shared, path)); err == nil {
 			toks = append(toks, open(f, path))
 		}
@@ -171,10 +163,13 @@ func FuzzEncode(f *testing.F) {
 			if !utf8.ValidString(back) {
 				t.Fatalf("%s: %q", tok.Name(), back)
 			}
-			if b, ok := tok.(*bpe); ok && b.nfc || ok && slices.ContainsFunc([]byte(s), func(c byte) bool { return b.byteID[c] < 0 }) {
+			if b, ok := tok.(*bpe); ok && len(b.norms) > 0 || ok && b.chars == nil && slices.ContainsFunc([]byte(s), func(c byte) bool { return b.byteID[c] < 0 }) {
 				continue
 			}
 			checkSpans(t, s, ids, spans)
+			if tok.Name() == "Phi3" && (strings.ContainsAny(s, "▁<") || !utf8.ValidString(s)) { // U+2581 comes back as a space, and white space behind a special token goes
+				continue
+			}
 			if back != lossy([]byte(s)) {
 				t.Fatalf("%s: %q comes back as %q", tok.Name(), s, back)
 			}

@@ -2,10 +2,70 @@ package token
 
 import (
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
 )
+
+// A normaliser rewrites a text. The second result has the offset in s of every byte of the first and of its end; nil: nothing has changed.
+type normaliser func(s string) (string, []int)
+
+// normalised applies the normalisers one after the other.
+func normalised(s string, list []normaliser) (string, []int) {
+	var at []int
+	for _, f := range list {
+		next, map2 := f(s)
+		if map2 != nil && at != nil {
+			for i, k := range map2 {
+				map2[i] = at[k]
+			}
+		}
+		if map2 != nil {
+			at = map2
+		}
+		s = next
+	}
+	return s, at
+}
+
+// replaced is Replace with a text as its pattern.
+func replaced(old, content string) normaliser {
+	return func(s string) (string, []int) {
+		if !strings.Contains(s, old) {
+			return s, nil
+		}
+		var out []byte
+		var at []int
+		for i := 0; i < len(s); {
+			if strings.HasPrefix(s[i:], old) {
+				out = append(out, content...)
+				for range len(content) {
+					at = append(at, i)
+				}
+				i += len(old)
+				continue
+			}
+			out, at = append(out, s[i]), append(at, i)
+			i++
+		}
+		return string(out), append(at, len(s))
+	}
+}
+
+// prepended is Prepend: content before every text but the empty one.
+func prepended(content string) normaliser {
+	return func(s string) (string, []int) {
+		if s == "" {
+			return s, nil
+		}
+		at := make([]int, len(content)+len(s)+1)
+		for i := range len(s) + 1 {
+			at[len(content)+i] = i
+		}
+		return content + s, at
+	}
+}
 
 // maxMarks is the number of combining marks in a row above which x/text inserts U+034F (stream-safe text, UAX 15 section 13). Other
 // implementations do not, so longer runs are composed here.

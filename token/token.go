@@ -1,5 +1,6 @@
 // Package token turns text into token ids and back: byte-level BPE as in GPT-2, Llama 3, Qwen and SmolLM2 (Hugging Face's tokenizer.json,
-// GPT-2's two files, GGUF metadata), and a tokenizer of bytes for small models.
+// GPT-2's two files, GGUF metadata, tiktoken's rank files), BPE over characters as in Llama 2, Mistral and Phi-3 (tokenizer.json, GGUF), and a
+// tokenizer of bytes for small models.
 //
 // A Tokenizer is immutable and safe for concurrent use. Encoding is a function of text and options alone.
 package token

@@ -41,6 +41,7 @@ const (
 	qwenPath   = "data/tokenizer_qwen3"
 	gpt2Path   = "data/tokenizer_gpt2"
 	gpt2GGUF   = "data/gguf_vocab/ggml-vocab-gpt-2.gguf"
+	phi3GGUF   = "data/gguf_vocab/ggml-vocab-phi-3.gguf"
 	smollmGGUF = "models/smollm2-135m-instruct/SmolLM2-135M-Instruct.Q4_1.gguf"
 )
 
@@ -120,12 +121,18 @@ func checkSpans(t testing.TB, text string, ids []int32, spans [][2]int) {
 }
 
 func TestLlamaCppProbes(t *testing.T) {
-	tok := open(t, gpt2GGUF)
-	in, err := os.ReadFile(filepath.Join(shared, gpt2GGUF+".inp"))
+	for _, path := range []string{gpt2GGUF, phi3GGUF} {
+		t.Run(filepath.Base(path), func(t *testing.T) { llamaCppProbes(t, path) })
+	}
+}
+
+func llamaCppProbes(t *testing.T, path string) {
+	tok := open(t, path)
+	in, err := os.ReadFile(filepath.Join(shared, path+".inp"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := os.ReadFile(filepath.Join(shared, gpt2GGUF+".out"))
+	out, err := os.ReadFile(filepath.Join(shared, path+".out"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,6 +152,11 @@ func TestLlamaCppProbes(t *testing.T) {
 		}
 		if got := tok.Encode(text, EncodeOptions{}); !slices.Equal(got, want) {
 			t.Errorf("%q: got %v, want %v", text, got, want)
+		}
+		ids, spans := tok.EncodeOffsets(text, EncodeOptions{})
+		checkSpans(t, text, ids, spans)
+		if got := tok.Decode(want, false); got != text {
+			t.Errorf("%v: decoded %q, want %q", want, got, text)
 		}
 	}
 }

@@ -8,13 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 )
 
-// Meta holds the values that tokenizers need: strings, integers, booleans, and arrays of strings and integers. Others are passed over.
+// Meta holds the values that tokenizers need: strings, integers, booleans, and arrays of strings, integers and floats. Others are passed over.
 type Meta struct {
 	strings map[string][]string // scalars are lists of one
 	ints    map[string][]int64
+	floats  map[string][]float64
 	bools   map[string]bool
 	scalar  map[string]bool
 }
@@ -38,6 +40,12 @@ func (m *Meta) Strings(key string) ([]string, bool) {
 func (m *Meta) Ints(key string) ([]int64, bool) {
 	v, ok := m.ints[key]
 	return v, ok
+}
+
+// Floats returns an array of floats.
+func (m *Meta) Floats(key string) ([]float64, bool) {
+	v, ok := m.floats[key]
+	return v, ok && !m.scalar[key]
 }
 
 // Bool returns a boolean value.
@@ -67,7 +75,7 @@ func Open(path string) (*Meta, error) {
 // Read reads metadata from the start of a GGUF file of size bytes.
 func Read(r io.Reader, size int64) (*Meta, error) {
 	d := &decoder{r: bufio.NewReaderSize(r, 1<<16), left: size}
-	m := &Meta{map[string][]string{}, map[string][]int64{}, map[string]bool{}, map[string]bool{}}
+	m := &Meta{map[string][]string{}, map[string][]int64{}, map[string][]float64{}, map[string]bool{}, map[string]bool{}}
 	var head struct {
 		Magic         [4]byte
 		Version       uint32
@@ -190,8 +198,11 @@ func (d *decoder) value(m *Meta, key string, kind uint32, array bool) {
 	case typeString:
 		m.strings[key] = append(m.strings[key], d.text())
 		return
-	case typeFloat32, typeFloat64:
-		d.uint(width[kind])
+	case typeFloat32:
+		m.floats[key] = append(m.floats[key], float64(math.Float32frombits(uint32(d.uint(4)))))
+		return
+	case typeFloat64:
+		m.floats[key] = append(m.floats[key], math.Float64frombits(d.uint(8)))
 		return
 	}
 	v := d.uint(width[kind])

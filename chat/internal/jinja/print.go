@@ -62,25 +62,7 @@ func writeRepr(b *strings.Builder, v Value) {
 	case *Undefined:
 		b.WriteString("Undefined")
 	case *List:
-		if x.shown != "" {
-			b.WriteString(x.shown)
-			return
-		}
-		open, end := "[", "]"
-		if x.Tuple {
-			open, end = "(", ")"
-			if len(x.Items) == 1 {
-				end = ",)"
-			}
-		}
-		b.WriteString(open)
-		for i, item := range x.Items {
-			if i > 0 {
-				b.WriteString(", ")
-			}
-			writeRepr(b, item)
-		}
-		b.WriteString(end)
+		writeList(b, x)
 	case *Dict:
 		b.WriteByte('{')
 		for i, k := range x.keys {
@@ -99,6 +81,28 @@ func writeRepr(b *strings.Builder, v Value) {
 	default:
 		b.WriteString("<" + typeName(v) + ">")
 	}
+}
+
+func writeList(b *strings.Builder, x *List) {
+	if x.shown != "" {
+		b.WriteString(x.shown)
+		return
+	}
+	open, end := "[", "]"
+	if x.Tuple {
+		open, end = "(", ")"
+		if len(x.Items) == 1 {
+			end = ",)"
+		}
+	}
+	b.WriteString(open)
+	for i, item := range x.Items {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		writeRepr(b, item)
+	}
+	b.WriteString(end)
 }
 
 func floatRepr(f float64) string {
