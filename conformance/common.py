@@ -13,14 +13,12 @@ class Cases:
         os.makedirs(self.dir, exist_ok=True)
         self.cases = []
 
-    def add(self, args, request, reply, tol=None, note=None, may_refuse=False):
+    def add(self, args, request, reply, tol=None, note=None):
         case = {"args": args, "in": request, "out": reply}
         if tol is not None:
             case["tol"] = tol
         if note:
             case["note"] = note
-        if may_refuse:  # an {"error": ...} or {"unsupported": ...} is an answer as good as the reply
-            case["may_refuse"] = True
         self.cases.append(case)
 
     def patch(self, more):

@@ -42,6 +42,9 @@ V = {
     "llama-mha": ("llama", dict(num_key_value_heads=4)),
     "llama-no-kv": ("llama", dict(num_key_value_heads=4), {"num_key_value_heads": None}),
     "llama-kv-absent": ("llama", dict(num_key_value_heads=4), {"-": ["num_key_value_heads"]}),
+    "llama-long": ("llama", dict(max_position_embeddings=512)),
+    "qwen3-long": ("qwen3", dict(max_position_embeddings=512, head_dim=12, num_key_value_heads=1)),
+    "gpt2-long": ("gpt2", dict(n_positions=512)),
     "llama-one-layer": ("llama", dict(num_hidden_layers=1)),
     "llama-odd-sizes": ("llama", dict(hidden_size=36, intermediate_size=50, num_attention_heads=6, num_key_value_heads=3, vocab_size=97)),
     "llama-eps": ("llama", dict(rms_norm_eps=1e-2)),
@@ -213,11 +216,11 @@ def restore(dir, how):
     save_file(w, path, {"format": "pt"})
 
 
-def requests(c, args, model, vocab, seed, may_refuse=False, context=64):
+def requests(c, args, model, vocab, seed, context=64):
     """Adds log-prob and generation cases."""
     g = torch.Generator().manual_seed(seed)
     tol = {"*": 1e-3}
-    for n in (1, 2, 17, 33, 48, context):
+    for n in (1, 2, 17, 33, 48, (context + 64) // 2, context):
         tokens = torch.randint(0, vocab, (n,), generator=g)
         with torch.no_grad():
             logits = model(tokens[None]).logits[0].double()
@@ -266,8 +269,9 @@ def main(out, *names):
         shutil.rmtree(model_dir, ignore_errors=True)
         try:
             build(model_dir, *spec, seed=100 + i)
-            model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float64, attn_implementation="eager").eval()
-            requests(c, ["--model", "@/model"], model, model.config.vocab_size, 200 + i)
+            dtype = torch.float32 if "reorder" in name else torch.float64  # that path of transformers takes nothing else
+            model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=dtype, attn_implementation="eager").eval()
+            requests(c, ["--model", "@/model"], model, model.config.vocab_size, 200 + i, context=model.config.max_position_embeddings)
         except Exception as e:  # transformers itself does not take it
             print(name, "is refused by transformers:", type(e).__name__, str(e)[:200])
         c.close()
