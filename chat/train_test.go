@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -192,5 +193,39 @@ func TestSmolLM2Chats(t *testing.T) {
 		if err != nil || !slices.Equal(ids, c.Tokens) {
 			t.Errorf("ids %v, %v, want %v", ids, err, c.Tokens)
 		}
+	}
+}
+
+// TestTrainTokensSpacePrefix: a vocabulary that puts a space in front of every text must not put one where a rendering is cut into parts.
+func TestTrainTokensSpacePrefix(t *testing.T) {
+	vocab := []string{`"<unk>": 0`, `"▁": 1`}
+	for b := range 256 {
+		vocab = append(vocab, fmt.Sprintf(`"<0x%02X>": %d`, b, b+2))
+	}
+	path := filepath.Join(t.TempDir(), "tokenizer.json")
+	file := fmt.Sprintf(`{"added_tokens": [{"id": 300, "content": "</s>", "special": true}],
+		"normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "▁"}, {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]},
+		"pre_tokenizer": null, "post_processor": null, "decoder": {"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+		{"type": "ByteFallback"}, {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
+		"model": {"type": "BPE", "unk_token": "<unk>", "byte_fallback": true, "vocab": {%s}, "merges": []}}`, strings.Join(vocab, ", "))
+	if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tok, err := token.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := template(t, "{% for m in messages %}{% if m.role == 'user' %}Q: {{ m.content }}\n{% else %}A:{% generation %}{{ m.content }}\n{% endgeneration %}{% endif %}{% endfor %}{% if add_generation_prompt %}A:{% endif %}", tok)
+	msgs := say("one", "two", "three", "four")
+	got, err := TrainTokens(tok, tmpl, msgs, nil, Answers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if back := tok.Decode(got.IDs, false); back != got.Text || got.Text != "Q: one\nA:two\nQ: three\nA:four\n" {
+		t.Errorf("the tokens say %q, the text is %q", back, got.Text)
+	}
+	prompt, err := PromptTokens(tok, tmpl, msgs[:3], nil)
+	if err != nil || !slices.Equal(prompt, got.IDs[:len(prompt)]) {
+		t.Errorf("the prompt %v is no beginning of %v: %v", prompt, got.IDs, err)
 	}
 }

@@ -33,13 +33,13 @@ func pair(a, b int32) uint64 { return uint64(uint32(a))<<32 | uint64(uint32(b)) 
 func (t *bpe) SpecialDefault() bool { return true }
 
 func (t *bpe) Encode(text string, o EncodeOptions) []int32 {
-	e := encoder{t: t, special: o.Special, ids: make([]int32, 0, len(text)/3+8)}
+	e := encoder{t: t, special: o.Special, joined: o.Joined, ids: make([]int32, 0, len(text)/3+8)}
 	e.encode(text, o.AddSpecial)
 	return e.ids
 }
 
 func (t *bpe) EncodeOffsets(text string, o EncodeOptions) ([]int32, [][2]int) {
-	e := encoder{t: t, special: o.Special, offsets: true, spans: []span{}}
+	e := encoder{t: t, special: o.Special, joined: o.Joined, offsets: true, spans: []span{}}
 	e.encode(text, o.AddSpecial)
 	out := make([][2]int, len(e.spans))
 	for i, sp := range e.spans {
@@ -55,6 +55,7 @@ type span struct{ from, to int }
 type encoder struct {
 	t       *bpe
 	special bool
+	joined  bool
 	offsets bool
 	ids     []int32
 	spans   []span
@@ -109,7 +110,7 @@ func (e *encoder) stretch(s string, base int) {
 	}
 	first := len(e.spans)
 	e.base = base
-	s, at := normalised(s, e.t.norms)
+	s, at := normalised(s, e.t.norms, e.joined && base == 0)
 	if m := e.t.addedN; m != nil {
 		from := 0
 		for look := 0; ; {
@@ -140,9 +141,10 @@ func (e *encoder) words(s string, base int) {
 	}
 	first, start := len(e.spans), base
 	var at []int // offsets before the rewriting; nil: there was none
-	if c := e.t.chars; c != nil && c.rewrite != nil {
-		s, at = c.rewrite(s, e.base+base == 0)
-	} else if e.t.prefixSpace && s[0] != ' ' {
+	joined := e.joined && e.base+base == 0
+	if c := e.t.chars; c != nil && c.rewrite {
+		s, at = marked(s, !joined && c.prefix.before(s, e.base+base == 0))
+	} else if e.t.prefixSpace && !joined && s[0] != ' ' {
 		s, base = " "+s, base-1
 	}
 	pieces := append(e.a[:0], span{0, len(s)})

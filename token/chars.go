@@ -17,7 +17,8 @@ type charMode struct {
 	size     []int          // [id] bytes of the piece as the vocabulary writes it
 	fallback bool           // a character outside the vocabulary becomes its bytes; false: it becomes unk
 	strip    stripRule
-	rewrite  func(s string, first bool) (string, []int) // of stretches between added tokens; nil: the normaliser has seen to the spaces
+	prefix   prefixRule
+	rewrite  bool // spaces of the stretches between added tokens are marked; false: the normaliser has seen to them
 }
 
 // stripRule says what decoding leaves out in front.
@@ -28,6 +29,22 @@ const (
 	stripSpace             // one space
 	stripToken             // all spaces of the first token
 )
+
+// prefixRule says before which stretches between added tokens a space goes.
+type prefixRule uint8
+
+const (
+	prefixNever  prefixRule = iota
+	prefixFirst             // before the one at the start of the text, unless it begins with a space
+	prefixAlways            // before each that does not begin with a space
+	prefixAll               // before each, even if it begins with one (llama.cpp)
+)
+
+// before reports whether a space goes before s.
+func (p prefixRule) before(s string, first bool) bool {
+	spaced := strings.HasPrefix(s, " ") || strings.HasPrefix(s, spaceMark)
+	return p == prefixAll || !spaced && (p == prefixAlways || p == prefixFirst && first)
+}
 
 const spaceMark = "▁"
 

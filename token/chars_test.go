@@ -81,6 +81,30 @@ func TestChars(t *testing.T) {
 	}
 }
 
+// TestJoined: text that goes on behind other text gets no space in front; behind a special token it does again.
+func TestJoined(t *testing.T) {
+	for _, c := range []struct {
+		file, text  string
+		alone, want []int32
+	}{
+		{chars(legacyNorm, "", "", ""), "ab<s>ab", []int32{6, 20, 6}, []int32{4, 20, 6}},
+		{chars("", `{"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first"}`, "", ""), "ab<s>ab", []int32{6, 20, 4}, []int32{4, 20, 4}},
+		{small(`{"type": "ByteLevel", "add_prefix_space": true}`, "", "", "", ""), "ab", []int32{3, 5}, []int32{5}},
+		{small("", "", "", "", ""), "ab", []int32{5}, []int32{5}},
+	} {
+		tok, err := parseHF([]byte(c.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := tok.Encode(c.text, EncodeOptions{Special: true}); !slices.Equal(got, c.alone) {
+			t.Errorf("alone: %v, want %v", got, c.alone)
+		}
+		if got := tok.Encode(c.text, EncodeOptions{Special: true, Joined: true}); !slices.Equal(got, c.want) {
+			t.Errorf("joined: %v, want %v", got, c.want)
+		}
+	}
+}
+
 // meta is GGUF metadata.
 type meta map[string]any
 

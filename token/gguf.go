@@ -214,11 +214,10 @@ func pieces(meta Metadata, prefix string) (Tokenizer, error) {
 		return nil, err
 	}
 	t.setScores(tokens, scores)
-	space, given := meta.Bool(prefix + "add_space_prefix")
-	if space = space || !given; space {
-		t.chars.strip = stripSpace
+	t.chars.rewrite = true
+	if space, given := meta.Bool(prefix + "add_space_prefix"); space || !given {
+		t.chars.prefix, t.chars.strip = prefixAll, stripSpace
 	}
-	t.chars.rewrite = func(s string, _ bool) (string, []int) { return marked(s, space) }
 	name, _ := meta.String("general.name")
 	if n := strings.ToLower(name); strings.Contains(n, "phi-3") || strings.Contains(n, "phi3") { // as llama.cpp: the file does not say so
 		for i := range added {

@@ -114,7 +114,7 @@ func parseHF(raw []byte) (*bpe, error) {
 	for _, a := range f.AddedTokens {
 		find := a.Content
 		if a.Normalized {
-			find, _ = normalised(find, t.norms)
+			find, _ = normalised(find, t.norms, false)
 		}
 		added = append(added, addedToken{a.ID, a.Content, find, a.Special, a.SingleWord, a.Lstrip, a.Rstrip, a.Normalized})
 	}
@@ -224,7 +224,7 @@ func (t *bpe) hfNormalizer(raw json.RawMessage) error {
 	switch kind {
 	case "":
 	case "NFC":
-		t.norms = append(t.norms, nfc)
+		t.norms = append(t.norms, normaliser{apply: nfc})
 	case "Prepend":
 		t.norms = append(t.norms, prepended(p.Prepend))
 	case "Replace":

@@ -3,7 +3,6 @@ package token
 import (
 	"encoding/json"
 	"fmt"
-	"strings"
 )
 
 // hasPart reports whether a part of the pipeline is of the kind, or holds one that is.
@@ -54,13 +53,10 @@ func (t *bpe) hfMetaspace(m *metaspace, addPrefixSpace *bool) error {
 		return err
 	case t.chars == nil:
 		return &ErrUnsupported{"Metaspace together with ByteLevel"}
-	case len(t.splits) > 0 || t.chars.rewrite != nil:
+	case len(t.splits) > 0 || t.chars.rewrite:
 		return &ErrUnsupported{"Metaspace after another pre-tokenizer"}
 	}
-	t.chars.rewrite = func(s string, first bool) (string, []int) {
-		prefix := scheme == "always" || scheme == "first" && first
-		return marked(s, prefix && !strings.HasPrefix(s, " ") && !strings.HasPrefix(s, spaceMark))
-	}
+	t.chars.rewrite, t.chars.prefix = true, map[string]prefixRule{"never": prefixNever, "first": prefixFirst, "always": prefixAlways}[scheme]
 	if m.Split == nil || *m.Split {
 		split, err := bySplit(escape(spaceMark), withNext, false)
 		if err != nil {

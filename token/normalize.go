@@ -8,14 +8,20 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// A normaliser rewrites a text. The second result has the offset in s of every byte of the first and of its end; nil: nothing has changed.
-type normaliser func(s string) (string, []int)
+// A normaliser rewrites a text.
+type normaliser struct {
+	apply func(s string) (string, []int) // the second result has the offset in s of every byte of the first and of its end; nil: nothing has changed
+	front bool                           // it puts something in front
+}
 
-// normalised applies the normalisers one after the other.
-func normalised(s string, list []normaliser) (string, []int) {
+// normalised applies the normalisers one after the other; joined: but for those that put something in front.
+func normalised(s string, list []normaliser, joined bool) (string, []int) {
 	var at []int
 	for _, f := range list {
-		next, map2 := f(s)
+		if joined && f.front {
+			continue
+		}
+		next, map2 := f.apply(s)
 		if map2 != nil && at != nil {
 			for i, k := range map2 {
 				map2[i] = at[k]
@@ -31,7 +37,7 @@ func normalised(s string, list []normaliser) (string, []int) {
 
 // replaced is Replace with a text as its pattern.
 func replaced(old, content string) normaliser {
-	return func(s string) (string, []int) {
+	return normaliser{apply: func(s string) (string, []int) {
 		if !strings.Contains(s, old) {
 			return s, nil
 		}
@@ -50,12 +56,12 @@ func replaced(old, content string) normaliser {
 			i++
 		}
 		return string(out), append(at, len(s))
-	}
+	}}
 }
 
 // prepended is Prepend: content before every text but the empty one.
 func prepended(content string) normaliser {
-	return func(s string) (string, []int) {
+	return normaliser{front: true, apply: func(s string) (string, []int) {
 		if s == "" {
 			return s, nil
 		}
@@ -64,7 +70,7 @@ func prepended(content string) normaliser {
 			at[len(content)+i] = i
 		}
 		return content + s, at
-	}
+	}}
 }
 
 // maxMarks is the number of combining marks in a row above which x/text inserts U+034F (stream-safe text, UAX 15 section 13). Other

@@ -16,6 +16,7 @@ import (
 type EncodeOptions struct {
 	Special    bool // special tokens written in the text become their ids; false: they are ordinary text
 	AddSpecial bool // add BOS and EOS as the tokenizer's configuration says
+	Joined     bool // the text goes on behind ordinary text: a vocabulary that puts a space in front of every text puts none here
 }
 
 // Tokenizer encodes and decodes text.
