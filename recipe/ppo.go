@@ -3,6 +3,8 @@ package recipe
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strconv"
 
 	"github.com/hone-lm/hone/engine"
 	"github.com/hone-lm/hone/internal/config"
@@ -53,6 +55,11 @@ func (p *PPO) Need() train.Need {
 
 func (p *PPO) critic() bool { return p.Estimator == string(objective.EstGAE) }
 
+// comparing are the estimators that compare the answers to one problem; the others need no second one.
+var comparing = []string{"rloo", "reinforce_plus_plus_baseline", "grpo", "dr_grpo", "opo", "gpg"}
+
+func (p *PPO) compares() bool { return slices.Contains(comparing, p.Estimator) }
+
 // Collect samples, and estimates the advantage of every sampled token.
 func (p *PPO) Collect(ctx context.Context, s *train.Step) ([]*rollout.Group, error) {
 	problems, err := s.Problems(p.Problems)
@@ -75,9 +82,9 @@ func (p *PPO) Collect(ctx context.Context, s *train.Step) ([]*rollout.Group, err
 func (p *PPO) estimate(ctx context.Context, s *train.Step, groups []*rollout.Group) error {
 	batch := &objective.TokenRewards{}
 	var seqs []*engine.Sequence
-	for _, g := range groups {
+	for i, g := range groups {
 		valid := g.Valid()
-		if p.GroupSize > 1 && len(valid) < 2 {
+		if p.compares() && len(valid) < 2 {
 			s.Note("dropped_groups", 1)
 			continue
 		}
@@ -89,7 +96,7 @@ func (p *PPO) estimate(ctx context.Context, s *train.Step, groups []*rollout.Gro
 			}
 			rewards[len(rewards)-1] = e.Grade.Score // the end token, or the last one of an answer that was cut off
 			seqs = append(seqs, seq)
-			batch.Rewards, batch.Mask, batch.Group = append(batch.Rewards, rewards), append(batch.Mask, mask), append(batch.Group, g.Key)
+			batch.Rewards, batch.Mask, batch.Group = append(batch.Rewards, rewards), append(batch.Mask, mask), append(batch.Group, strconv.Itoa(i)) // not the problem: one drawn twice is two groups
 		}
 	}
 	if len(seqs) == 0 {
@@ -155,11 +162,10 @@ func (p *PPO) Streams(ctx context.Context, s *train.Step, groups []*rollout.Grou
 
 // Validate implements config's range check.
 func (p *PPO) Validate() error {
-	groups := []string{"rloo", "reinforce_plus_plus_baseline", "grpo", "dr_grpo", "opo", "gpg"}
-	if err := oneOf("estimator", p.Estimator, append(groups, "gae", "reinforce_plus_plus")); err != nil {
+	if err := oneOf("estimator", p.Estimator, append(slices.Clone(comparing), "gae", "reinforce_plus_plus")); err != nil {
 		return err
 	}
-	if oneOf("", p.Estimator, groups) == nil && p.GroupSize < 2 {
+	if p.compares() && p.GroupSize < 2 {
 		return &config.FieldError{Field: "group_size", Msg: fmt.Sprintf("%d: estimator %s compares at least 2 answers to a problem", p.GroupSize, p.Estimator)}
 	}
 	if !(p.Gamma > 0 && p.Gamma <= 1 && p.Lambda >= 0 && p.Lambda <= 1) {

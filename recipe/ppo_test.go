@@ -6,6 +6,10 @@ import (
 	"testing"
 
 	"github.com/hone-lm/hone/engine"
+	"github.com/hone-lm/hone/reward"
+	"github.com/hone-lm/hone/rollout"
+	"github.com/hone-lm/hone/task"
+	"github.com/hone-lm/hone/train"
 )
 
 // An answer's score stands on its last sampled token, the penalty on each; without a value head, discount and whitening every token has the score.
@@ -60,5 +64,28 @@ func TestPPOSettings(t *testing.T) {
 	}
 	if _, _, err := Parse("reinforce++", "", nil, nil); err != nil {
 		t.Error(err)
+	}
+}
+
+// A problem drawn twice makes two groups with means of their own, and only estimators that compare answers drop a group of one.
+func TestPPOGroups(t *testing.T) {
+	episode := func(score float64) *rollout.Episode {
+		s := &engine.Sequence{Tokens: []int32{1, 2}, Kind: []engine.Kind{engine.KindPrompt, engine.KindSampled}}
+		return &rollout.Episode{Segs: []*engine.Sequence{s}, Grade: reward.Grade{Score: score, Verdict: task.Wrong}}
+	}
+	groups := []*rollout.Group{{Key: "same", Episodes: []*rollout.Episode{episode(0), episode(1)}}, {Key: "same", Episodes: []*rollout.Episode{episode(4), episode(6)}}}
+	m := &PPO{Estimator: "dr_grpo", GroupSize: 2, Gamma: 1}
+	if err := m.estimate(context.Background(), &train.Step{}, groups); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []float32{-0.5, 0.5, -1, 1} {
+		if got := groups[i/2].Episodes[i%2].Segs[0].Channel(engine.ChanAdvantage)[1]; got != want {
+			t.Errorf("answer %d: advantage %g, want %g", i, got, want)
+		}
+	}
+	alone := []*rollout.Group{{Key: "a", Episodes: []*rollout.Episode{episode(1)}}, {Key: "b", Episodes: []*rollout.Episode{episode(0)}}}
+	m.Estimator = "reinforce_plus_plus"
+	if err := m.estimate(context.Background(), &train.Step{}, alone); err != nil || alone[0].Episodes[0].Segs[0].Channel(engine.ChanAdvantage) == nil {
+		t.Errorf("a group of one was dropped where nothing is compared: %v", err)
 	}
 }
