@@ -10,7 +10,7 @@ import (
 // An Input that is used again keeps its buffers, so that a warm pass allocates nothing.
 type Input struct {
 	Tokens []int32 // [n] ids
-	Pos    []int32 // [n] positions; nil: counted from each document's start, or taken from Rows
+	Pos    []int32 // [n] positions; nil: counted from each document's start (what it shares included), or taken from Rows
 
 	Docs      []tensor.Doc // rows of each document; rows outside all documents give undefined results
 	Recompute bool         // keep only the layers' inputs and compute the rest again in Backward
@@ -90,7 +90,7 @@ func (in *Input) positions() (pos []int32, last int32) {
 			clear(pos)
 			for _, d := range in.Docs {
 				for r := d.From; r < d.To; r++ {
-					pos[r] = int32(r - d.From)
+					pos[r] = int32(d.Shared + r - d.From)
 				}
 			}
 		}

@@ -85,7 +85,7 @@ func (l *attnLists) cached(rows []CachedRow, sh attnShape, pages int) {
 			}
 			hi++
 		}
-		s := attnSeg{lo, hi, len(l.pages), int(need), len(l.lens)}
+		s := attnSeg{lo: lo, hi: hi, page: len(l.pages), pages: int(need), lens: len(l.lens)}
 		for _, p := range list[:need] {
 			if p < 0 || int(p) >= pages {
 				panic(fmt.Sprintf("tensor: AttentionCached: row %d names page %d of %d", lo, p, pages))

@@ -12,7 +12,9 @@ import (
 const PageTokens = 32
 
 // Doc is one document of a packed batch: rows From to To-1. Rows attend to the same document's rows up to themselves.
-type Doc struct{ From, To int }
+//
+// A document may begin as an earlier one does (the answers to one prompt): its first Shared positions are then those of the latest document before it that shares nothing, its trunk, and are not repeated. Its rows are positions Shared, Shared+1 ... and give the bytes of the document written out.
+type Doc struct{ From, To, Shared int }
 
 // attnShape is what every part of an attention call needs to know.
 type attnShape struct {
@@ -33,7 +35,10 @@ func newAttnShape(op string, q, k, v *Tensor, heads, kvHeads, headDim int, scale
 }
 
 // attnSeg is a run of query rows that share their pages.
-type attnSeg struct{ lo, hi, page, pages, lens int }
+type attnSeg struct {
+	lo, hi, page, pages, lens int
+	shared, trunk             int // Doc.Shared, and the segment whose positions those are
+}
 
 // attnItem is one unit of work: rows lo to hi of a segment, for one key head.
 type attnItem struct{ seg, kv, lo, hi int }
@@ -54,39 +59,78 @@ func (l *attnLists) reset() {
 // attnRows is how many query rows of a document one unit of forward work takes.
 const attnRows = 64
 
+// addItems adds the work of a segment, cut at positions that are multiples of block.
 func (l *attnLists) addItems(seg, kvHeads, block int) {
 	s := l.segs[seg]
 	for kv := range kvHeads {
-		for lo := s.lo; lo < s.hi; lo += block {
-			l.items = append(l.items, attnItem{seg, kv, lo, min(s.hi, lo+block)})
+		for lo := s.lo; lo < s.hi; {
+			hi := min(s.hi, lo+block-(s.shared+lo-s.lo)%block)
+			l.items = append(l.items, attnItem{seg, kv, lo, hi})
+			lo = hi
 		}
 	}
 }
 
-// packed lays the documents into pages and returns the number of pages and of rows covered. rowBlock bounds the rows of one unit of work.
-func (l *attnLists) packed(docs []Doc, rows, kvHeads, rowBlock int) (pages, covered int) {
+// addBlocks adds the forward work of packed documents.
+func (l *attnLists) addBlocks(kvHeads int) {
+	for i := range l.segs {
+		l.addItems(i, kvHeads, attnRows)
+	}
+}
+
+// addFamilies adds backward work: a document with all that share its beginning at a time, since dK and dV add the query rows in order. Rows are those of the trunk.
+func (l *attnLists) addFamilies(kvHeads int) {
+	for i, s := range l.segs {
+		for kv := range kvHeads {
+			if s.shared == 0 {
+				l.items = append(l.items, attnItem{i, kv, s.lo, s.hi})
+			}
+		}
+	}
+}
+
+// family returns the segments of a trunk and of those that share its beginning.
+func (l *attnLists) family(trunk int) []attnSeg {
+	end := trunk + 1
+	for end < len(l.segs) && l.segs[end].shared > 0 {
+		end++
+	}
+	return l.segs[trunk:end]
+}
+
+// packed lays the documents into pages and returns the number of pages and of rows covered; the work is to be added. Full pages of a shared beginning are the trunk's; a document has a copy of the page in which it leaves the trunk.
+func (l *attnLists) packed(docs []Doc, rows int) (pages, covered int) {
 	l.reset()
-	last := 0
+	last, trunk := 0, -1
 	for i, d := range docs {
 		if d.From < last || d.To < d.From || d.To > rows {
 			panic(fmt.Sprintf("tensor: Attention: document %d is [%d, %d) after row %d of %d: documents must be in order and inside the batch", i, d.From, d.To, last, rows))
 		}
 		last = d.To
 		n := d.To - d.From
+		if d.Shared == 0 {
+			trunk = len(l.segs)
+		}
 		if n == 0 {
 			continue
 		}
-		np := (n + PageTokens - 1) / PageTokens
-		l.segs = append(l.segs, attnSeg{d.From, d.To, pages, np, len(l.lens)})
-		for range np {
+		if d.Shared != 0 && (d.Shared < 0 || trunk < 0 || trunk == len(l.segs) || d.Shared > l.segs[trunk].hi-l.segs[trunk].lo) {
+			panic(fmt.Sprintf("tensor: Attention: document %d shares %d positions: there is no document before it that shares nothing and has so many", i, d.Shared))
+		}
+		s := attnSeg{d.From, d.To, len(l.pages), (d.Shared + n + PageTokens - 1) / PageTokens, len(l.lens), d.Shared, trunk}
+		full := d.Shared / PageTokens
+		for j := range full {
+			l.pages = append(l.pages, l.pages[l.segs[trunk].page+j])
+		}
+		for range s.pages - full {
 			l.pages = append(l.pages, pages)
 			pages++
 		}
 		for j := range n {
-			l.lens = append(l.lens, int32(j+1))
+			l.lens = append(l.lens, int32(d.Shared+j+1))
 		}
-		l.addItems(len(l.segs)-1, kvHeads, min(rowBlock, n))
-		l.keys += n * (n + 1) / 2
+		l.segs = append(l.segs, s)
+		l.keys += n*d.Shared + n*(n+1)/2
 		covered += n
 	}
 	return pages, covered
@@ -168,7 +212,8 @@ func (j *attnJob) run(work int, fn func(j *attnJob, s *attnScratch, it attnItem)
 // Attention is causal grouped-query attention over packed documents: q [n][heads*headDim], k and v [n][kvHeads*headDim], scores multiplied by scale. Rows outside every document give zero. docs must stay unchanged until Backward.
 func (t *Tape) Attention(q, k, v *Tensor, docs []Doc, heads, kvHeads, headDim int, scale float32) *Tensor {
 	sh := newAttnShape("Attention", q, k, v, heads, kvHeads, headDim, scale)
-	pages, covered := t.lists.packed(docs, q.Rows, kvHeads, attnRows)
+	pages, covered := t.lists.packed(docs, q.Rows)
+	t.lists.addBlocks(kvHeads)
 	out := t.New(q.Rows, q.Cols)
 	pool, poolSpan := t.scratch(pages * sh.page * kvHeads)
 	lse, lseSpan := t.scratch(q.Rows * heads)
@@ -201,18 +246,28 @@ func (j *attnJob) set(sh attnShape, l *attnLists, pool []float32, pages, rows in
 // work estimates the cost of the scores and the weighted sums.
 func (j *attnJob) work() int { return j.keys * j.stride / 4 }
 
-// fillPages lays the keys and values of the item's rows into their pages. Items begin on a page's first row: attnRows is a multiple of PageTokens.
+// fillPages lays the keys and values of the item's rows into their pages, and in front of a document's first those of the trunk that stand in the same page. Items begin on a page's first row or on the first of their document: attnRows is a multiple of PageTokens.
 func fillPages(j *attnJob, _ *attnScratch, it attnItem) {
 	s := j.segs[it.seg]
-	for lo := it.lo; lo < it.hi; lo += PageTokens {
-		n := min(PageTokens, it.hi-lo)
-		page := j.pageOf(it.kv, j.attnLists.pages[s.page+(lo-s.lo)/PageTokens])
-		from := lo*j.kvStride + it.kv*j.headDim
-		kernel.Transpose(n, j.headDim, j.k[from:], j.kvStride, page, PageTokens)
-		vals := page[PageTokens*j.headDim:]
-		for r := range n {
-			copy(vals[r*j.headDim:(r+1)*j.headDim], j.v[from+r*j.kvStride:])
-		}
+	if n := s.shared % PageTokens; n > 0 && it.lo == s.lo {
+		j.lay(s, it.kv, s.shared-n, j.segs[s.trunk].lo+s.shared-n, n)
+	}
+	for lo := it.lo; lo < it.hi; {
+		pos := s.shared + lo - s.lo
+		n := min(PageTokens-pos%PageTokens, it.hi-lo)
+		j.lay(s, it.kv, pos, lo, n)
+		lo += n
+	}
+}
+
+// lay puts the keys and values of n rows from row on at positions from pos on, all in one page of the segment.
+func (j *attnJob) lay(s attnSeg, kv, pos, row, n int) {
+	page, slot := j.pageOf(kv, j.attnLists.pages[s.page+pos/PageTokens]), pos%PageTokens
+	from := row*j.kvStride + kv*j.headDim
+	kernel.Transpose(n, j.headDim, j.k[from:], j.kvStride, page[slot:], PageTokens)
+	vals := page[(PageTokens+slot)*j.headDim:]
+	for r := range n {
+		copy(vals[r*j.headDim:(r+1)*j.headDim], j.v[from+r*j.kvStride:])
 	}
 }
 
@@ -245,7 +300,8 @@ func attentionBack(t *Tape, n *node) {
 	q, k, v := n.x, n.y, n.z
 	sh := newAttnShape("Attention", q, q, q, n.heads, n.heads, n.headDim, n.scale)
 	sh.kvHeads, sh.group, sh.kvStride = n.kvHeads, n.heads/n.kvHeads, n.kvHeads*n.headDim
-	pages, covered := t.lists.packed(n.docs, q.Rows, sh.kvHeads, q.Rows+1) // a whole document at a time: dK and dV add the query rows in order
+	pages, covered := t.lists.packed(n.docs, q.Rows)
+	t.lists.addFamilies(sh.kvHeads)
 	size := pages * sh.page * sh.kvHeads
 	dpool, poolSpan := t.scratch(size)
 	t.zero(dpool)
@@ -293,22 +349,33 @@ func (t *Tape) gradOrScratchRaw(x *Tensor) (g []float32, fresh bool, s span) {
 }
 
 func attendBack(j *attnJob, scratch *attnScratch, it attnItem) {
-	s := j.segs[it.seg]
-	rows := s.hi - s.lo
-	pages, dpages := j.pagesOf(scratch, s, it.kv), j.dpagesOf(scratch, s, it.kv)
-	lens := j.lens[s.lens : s.lens+rows]
+	family := j.family(it.seg)
 	for h := it.kv * j.group; h < (it.kv+1)*j.group; h++ {
-		at := s.lo*j.stride + h*j.headDim
-		kernel.AttnBackward(&scratch.AttnScratch, rows, j.q[at:], j.stride, lens, pages, j.headDim, j.scale, j.out[at:], j.dOut[at:], j.stride,
-			j.lseOf(h, s.lo, rows), j.dq[at:], j.stride, dpages)
+		for _, s := range family {
+			rows, at := s.hi-s.lo, s.lo*j.stride+h*j.headDim
+			kernel.AttnBackward(&scratch.AttnScratch, rows, j.q[at:], j.stride, j.lens[s.lens:s.lens+rows], j.pagesOf(scratch, s, it.kv), j.headDim, j.scale, j.out[at:], j.dOut[at:], j.stride,
+				j.lseOf(h, s.lo, rows), j.dq[at:], j.stride, j.dpagesOf(scratch, s, it.kv))
+		}
 	}
-	for r := range rows {
-		page := dpages[r/PageTokens]
-		slot := r % PageTokens * j.headDim
-		at := (s.lo+r)*j.kvStride + it.kv*j.headDim
-		j.put(j.dk[at:at+j.headDim], page[slot:slot+j.headDim])
-		slot += PageTokens * j.headDim
-		j.put(j.dv[at:at+j.headDim], page[slot:slot+j.headDim])
+	for i := range family { // the trunk last: it takes what the others gathered in their copies of its page
+		s := family[(i+1)%len(family)]
+		dpages := j.dpagesOf(scratch, s, it.kv)
+		for r := s.lo; r < s.hi; r++ {
+			pos := s.shared + r - s.lo
+			page := dpages[pos/PageTokens]
+			slot := pos % PageTokens * j.headDim
+			at := r*j.kvStride + it.kv*j.headDim
+			j.put(j.dk[at:at+j.headDim], page[slot:slot+j.headDim])
+			slot += PageTokens * j.headDim
+			j.put(j.dv[at:at+j.headDim], page[slot:slot+j.headDim])
+		}
+		if n := s.shared % PageTokens; n > 0 {
+			number := s.shared / PageTokens
+			copied, half := dpages[number], PageTokens*j.headDim
+			own := j.dpagesOf(scratch, family[0], it.kv)[number]
+			kernel.AddTo(own[:n*j.headDim], copied[:n*j.headDim])
+			kernel.AddTo(own[half:half+n*j.headDim], copied[half:half+n*j.headDim])
+		}
 	}
 }
 

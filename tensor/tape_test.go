@@ -80,7 +80,7 @@ func (m *tiny) batch(seed uint64, lengths ...int) {
 	key := rng.New(seed, "batch")
 	for _, n := range lengths {
 		from := len(m.ids)
-		m.docs = append(m.docs, Doc{from, from + n})
+		m.docs = append(m.docs, Doc{From: from, To: from + n})
 		for p := range n {
 			m.ids = append(m.ids, int32(key.Intn(uint64(len(m.ids)), m.vocab)))
 			m.pos = append(m.pos, int32(p))
