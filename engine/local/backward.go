@@ -136,7 +136,7 @@ func (e *Engine) backwardInto(ctx context.Context, b *engine.Batch, name string,
 			return err
 		}
 	}
-	for _, micro := range pack(p.seqs, e.opt.MicroTokens) {
+	for _, micro := range pack(p.seqs, e.opt) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -163,17 +163,17 @@ func (p *pass) forward(micro []int, scoring bool) (*tensor.Tensor, error) {
 	e, w := p.e, &p.e.work
 	w.rows.reset()
 	e.in.Recompute = e.opt.Recompute
-	fillInput(&e.in, p.seqs, micro)
+	e.lay.fill(&e.in, p.seqs, micro, e.opt.SharePrompts)
 	for i, at := range micro {
-		s, from := p.seqs[at], e.in.Docs[i].From
+		s, l := p.seqs[at], &e.lay.seqs[i]
 		for t := 1; t < len(s.Tokens); t++ {
 			if p.counted(at, t, scoring) {
-				w.rows.add(i, t, int32(from+t-1), s.Tokens[t], s.Temperature())
+				w.rows.add(i, t, l.row(t-1), s.Tokens[t], s.Temperature())
 			}
 		}
 	}
 	p.stats.Tokens += len(e.in.Tokens)
-	w.fit(len(e.in.Tokens), len(micro), p.needs)
+	w.fit(e.lay.tokens, len(micro), p.needs)
 	w.headL, w.headE = room(w.headL, len(w.rows.Row)), room(w.headE, len(w.rows.Row))
 
 	if n := len(e.in.Tokens); n > e.reserved { // nobody asked beforehand whether it fits
@@ -184,7 +184,7 @@ func (p *pass) forward(micro []int, scoring bool) (*tensor.Tensor, error) {
 	hidden := e.live.m.Forward(e.tape, &e.in)
 	e.head.W = e.live.m.HeadWeight()
 	if p.value {
-		w.readValues(e.live.m.ValueHead(), hidden, e.in.Docs)
+		w.readValues(e.live.m.ValueHead(), hidden, &e.lay)
 	}
 	return hidden, p.bindTerms(micro, scoring, hidden)
 }
@@ -220,7 +220,7 @@ func (p *pass) backward(micro []int) error {
 				return
 			}
 			p.tokenLosses(micro, lo, hi)
-			w.give(e.in.Docs, lo, hi, dLogp, dEntropy)
+			w.give(&e.lay, lo, hi, dLogp, dEntropy)
 		})
 	} else {
 		n := len(w.rows.Row)
@@ -228,7 +228,7 @@ func (p *pass) backward(micro []int) error {
 		e.head.Score(hidden, w.rows.HeadRows, &sc)
 		if err = p.take(micro, 0, n, sc.LogProb, sc.Entropy); err == nil {
 			p.wholeLosses(micro)
-			w.give(e.in.Docs, 0, n, w.headL, w.headE)
+			w.give(&e.lay, 0, n, w.headL, w.headE)
 			e.head.Grad(hidden, w.rows.HeadRows, w.headL, w.headE, dHidden)
 		}
 	}
@@ -242,7 +242,7 @@ func (p *pass) backward(micro []int) error {
 		return err
 	}
 	if p.value {
-		e.live.m.ValueHead().Grad(hidden, w.giveValues(e.in.Docs), dHidden)
+		e.live.m.ValueHead().Grad(hidden, w.giveValues(&e.lay), dHidden)
 	}
 	e.tape.Backward()
 	return nil

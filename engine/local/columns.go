@@ -28,13 +28,13 @@ type scratch struct {
 	terms   rowTerms
 	headL   []float32 // [head row] log-probs, then derivatives
 	headE   []float32 // the same of entropies
-	values  []float32 // [token] of the value head, then derivatives: of hidden states, so one place before the columns
+	values  []float32 // [row of the input] of the value head, then derivatives: of hidden states
 	views   []engine.View
 	mine    []rowAt
 	step    scored
 }
 
-// rowAt is a row of a stream and its document in the micro-batch.
+// rowAt is a row of a stream and the number of its sequence in the micro-batch.
 type rowAt struct{ row, doc int }
 
 // room returns n zeros, in x's memory when it is large enough.
@@ -80,48 +80,57 @@ func (c *columns) view(r *engine.Row, stream int, need *engine.Want, seq, base, 
 
 // take spreads the head's results over the tokens and stops at the first that is not a number.
 func (p *pass) take(micro []int, lo, hi int, logp, entropy []float32) error {
-	w, docs := &p.e.work, p.e.in.Docs
+	w, lay := &p.e.work, &p.e.lay
 	for k := lo; k < hi; k++ {
 		l := logp[k-lo]
 		if l-l != 0 {
 			s := p.seqs[micro[w.rows.seq[k]]]
 			return fmt.Errorf("sequence %s: the log-prob of token %d (id %d) is %g: the model's weights or its input are not finite; nothing was updated", name(s), w.rows.tok[k], s.Tokens[w.rows.tok[k]], l)
 		}
-		at := docs[w.rows.seq[k]].From + w.rows.tok[k]
+		at := lay.seqs[w.rows.seq[k]].base + w.rows.tok[k]
 		w.logp[at], w.entropy[at] = l, entropy[k-lo]
 	}
 	return w.terms.check(lo, hi)
 }
 
 // give rounds derivatives to float32 in the order of the head's rows.
-func (w *scratch) give(docs []tensor.Doc, lo, hi int, dLogp, dEntropy []float32) {
+func (w *scratch) give(lay *layout, lo, hi int, dLogp, dEntropy []float32) {
 	for k := lo; k < hi; k++ {
-		at := docs[w.rows.seq[k]].From + w.rows.tok[k]
+		at := lay.seqs[w.rows.seq[k]].base + w.rows.tok[k]
 		dLogp[k-lo], dEntropy[k-lo] = float32(w.dLogp[at]), float32(w.dEnt[at])
 	}
 }
 
 // readValues fills the value column: token t has the value of the hidden state before it.
-func (w *scratch) readValues(h *tensor.ValueHead, hidden *tensor.Tensor, docs []tensor.Doc) {
+func (w *scratch) readValues(h *tensor.ValueHead, hidden *tensor.Tensor, lay *layout) {
 	w.values = room(w.values, hidden.Rows)
 	h.Score(hidden, w.values)
-	for k, d := range docs {
-		if d.From == d.To {
+	for k := range lay.seqs {
+		l := &lay.seqs[k]
+		if l.n == 0 {
 			continue
 		}
-		copy(w.value[d.From+1:d.To], w.values[d.From:d.To-1])
-		w.last[k] = w.values[d.To-1]
+		for t := 1; t < l.n; t++ {
+			w.value[l.base+t] = w.values[l.row(t-1)]
+		}
+		w.last[k] = w.values[l.row(l.n-1)]
 	}
 }
 
-// giveValues rounds the derivatives by values to float32 and returns them in the order of the hidden states.
-func (w *scratch) giveValues(docs []tensor.Doc) []float32 {
-	for _, d := range docs {
-		for at := d.From + 1; at < d.To; at++ {
-			w.values[at-1] = float32(w.dValue[at])
-		}
-		if d.From < d.To {
-			w.values[d.To-1] = 0
+// giveValues rounds the derivatives by values to float32 and returns them in the order of the hidden states; those of a shared one are added up.
+func (w *scratch) giveValues(lay *layout) []float32 {
+	for k := range lay.seqs {
+		l := &lay.seqs[k]
+		for t := range l.n {
+			d := float32(0)
+			if t+1 < l.n {
+				d = float32(w.dValue[l.base+t+1])
+			}
+			if row := l.row(t); t < l.shared {
+				w.values[row] += d
+			} else {
+				w.values[row] = d
+			}
 		}
 	}
 	return w.values

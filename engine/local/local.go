@@ -27,6 +27,10 @@ type Options struct {
 	Recompute   bool // keep only layer inputs and compute activations again in the backward pass
 	Slots       int  // sequences sampled together
 	CacheTokens int  // positions whose keys and values sampling keeps; 0 = as many as DefaultCacheBytes hold, and no more than all slots can use
+
+	// SharePrompts lets the sequences of a micro-batch that have the same prompt compute it once, in Score and Backward. Log-probs keep their bytes;
+	// gradients are added up in another order, and more sequences fit into a micro-batch.
+	SharePrompts bool
 }
 
 // Defaults of Options.
@@ -45,6 +49,7 @@ type Engine struct {
 	tape  *tensor.Tape
 	head  tensor.Head
 	in    model.Input
+	lay   layout // of in
 	adam  *tensor.AdamW
 	work  scratch
 	base  string // hash of weights that never change, "" when all are trained

@@ -23,7 +23,7 @@ func (p *pass) tokenLosses(micro []int, lo, hi int) {
 				continue
 			}
 			s, st := &p.b.Streams[at.stream], &p.stats.Streams[at.stream]
-			w.views = append(w.views[:0], w.view(&s.Rows[at.row], at.stream, &p.needs[at.stream], seq, p.e.in.Docs[seq].From, w.rows.tok[k], w.rows.tok[end-1]+1))
+			w.views = append(w.views[:0], w.view(&s.Rows[at.row], at.stream, &p.needs[at.stream], seq, p.e.lay.seqs[seq].base, w.rows.tok[k], w.rows.tok[end-1]+1))
 			st.Loss += s.Obj.Eval(w.views, &st.Tally)
 		}
 		k = end
@@ -59,7 +59,7 @@ func (p *pass) wholeLosses(micro []int) {
 			for j, r := range w.mine[k:] {
 				if j == 0 || together && s.Rows[r.row].Seq.Unit == unit {
 					row := &s.Rows[r.row]
-					w.views = append(w.views, w.view(row, i, &p.needs[i], r.doc, p.e.in.Docs[r.doc].From, 0, len(row.Seq.Tokens)))
+					w.views = append(w.views, w.view(row, i, &p.needs[i], r.doc, p.e.lay.seqs[r.doc].base, 0, len(row.Seq.Tokens)))
 				}
 			}
 			st.Loss += s.Obj.Eval(w.views, &st.Tally)
@@ -90,7 +90,7 @@ func (p *pass) scoreStep(ctx context.Context) error {
 		step.at = append(step.at, at)
 	}
 	step.fit(tokens, len(p.seqs), p.needs)
-	for _, micro := range pack(seqs, p.e.opt.MicroTokens) {
+	for _, micro := range pack(seqs, p.e.opt) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -132,7 +132,8 @@ func (p *pass) score(micro []int) error {
 		return err
 	}
 	for k, seq := range micro {
-		from, to, at := e.in.Docs[k].From, e.in.Docs[k].To, step.at[seq]
+		from, at := e.lay.seqs[k].base, step.at[seq]
+		to := from + e.lay.seqs[k].n
 		copy(step.logp[at:], w.logp[from:to])
 		copy(step.entropy[at:], w.entropy[from:to])
 		if p.value {
@@ -152,7 +153,7 @@ func (p *pass) score(micro []int) error {
 func (p *pass) seed(micro []int) {
 	w, step := &p.e.work, p.scored
 	for k, seq := range micro {
-		from, at := p.e.in.Docs[k].From, step.at[seq]
+		from, at := p.e.lay.seqs[k].base, step.at[seq]
 		if at < 0 {
 			continue
 		}
@@ -174,7 +175,7 @@ func (p *pass) seed(micro []int) {
 func (p *pass) asScored(micro []int) error {
 	w, step := &p.e.work, p.scored
 	for k, seq := range micro {
-		from := p.e.in.Docs[k].From
+		from := p.e.lay.seqs[k].base
 		for _, r := range p.rowsOf[seq] {
 			if !p.batchScope(r.stream) {
 				continue

@@ -19,6 +19,7 @@ type runner struct {
 	tape *tensor.Tape
 	head tensor.Head
 	in   model.Input
+	lay  layout // of in when it is a micro-batch
 
 	batch *batch
 	terms rowTerms // of Score
@@ -113,7 +114,7 @@ func (r *runner) Score(ctx context.Context, seqs []*engine.Sequence, want engine
 // score runs checked sequences; the caller holds the lock.
 func (r *runner) score(ctx context.Context, seqs []*engine.Sequence, want engine.Want) ([]*engine.Scores, error) {
 	out := make([]*engine.Scores, len(seqs))
-	for _, micro := range pack(seqs, r.opt.MicroTokens) {
+	for _, micro := range pack(seqs, r.opt) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -151,7 +152,7 @@ func (r *runner) checkTerm(seqs []*engine.Sequence, term engine.RowTerm) error {
 // hidden runs the model over a micro-batch and returns the hidden states after the final norm, which lie on the runner's tape.
 func (r *runner) hidden(seqs []*engine.Sequence, micro []int) *tensor.Tensor {
 	t := r.prepare()
-	fillInput(&r.in, seqs, micro)
+	r.lay.fill(&r.in, seqs, micro, r.opt.SharePrompts)
 	return r.m.Forward(t, &r.in)
 }
 
@@ -165,7 +166,7 @@ func (r *runner) scoreMicro(seqs []*engine.Sequence, micro []int, want engine.Wa
 			if want.Temp != 0 {
 				temp = want.Temp
 			}
-			rows.add(i, tok, int32(r.in.Docs[i].From+tok-1), s.Tokens[tok], temp)
+			rows.add(i, tok, r.lay.seqs[i].row(tok-1), s.Tokens[tok], temp)
 		}
 	}
 	n := len(rows.Row)
@@ -175,8 +176,8 @@ func (r *runner) scoreMicro(seqs []*engine.Sequence, micro []int, want engine.Wa
 	}
 	var term termColumn
 	if want.Term != nil {
-		term.value = make([]float32, len(r.in.Tokens))
-		r.terms.begin(seqs, micro, r.in.Docs, &rows)
+		term.value = make([]float32, r.lay.tokens)
+		r.terms.begin(seqs, micro, &r.lay, &rows)
 		if err := r.terms.bind(want.Term, &term, r, hidden, func(int) bool { return true }); err != nil {
 			return err
 		}
@@ -190,10 +191,16 @@ func (r *runner) scoreMicro(seqs []*engine.Sequence, micro []int, want engine.Wa
 		}
 		r.head.Score(hidden, rows.HeadRows, &tensor.HeadScores{Entropy: sc.Entropy})
 	}
+	var values []float32 // [row]
+	if v := r.m.ValueHead(); v != nil && want.Value {
+		values = make([]float32, hidden.Rows)
+		v.Score(hidden, values)
+	}
 	for i, at := range micro {
-		out[at] = r.scoresOf(hidden, r.in.Docs[i], want)
+		l := &r.lay.seqs[i]
+		out[at] = scoresOf(hidden, values, l, want)
 		if want.Term != nil {
-			out[at].Term = term.value[r.in.Docs[i].From:r.in.Docs[i].To]
+			out[at].Term = term.value[l.base : l.base+l.n]
 		}
 	}
 	for k := range n {
@@ -210,9 +217,9 @@ func (r *runner) scoreMicro(seqs []*engine.Sequence, micro []int, want engine.Wa
 	return nil
 }
 
-// scoresOf makes the scores of one document, with what comes from its hidden states alone.
-func (r *runner) scoresOf(hidden *tensor.Tensor, d tensor.Doc, want engine.Want) *engine.Scores {
-	n := d.To - d.From
+// scoresOf makes the scores of one sequence, with what comes from hidden states and their values alone.
+func scoresOf(hidden *tensor.Tensor, values []float32, l *laid, want engine.Want) *engine.Scores {
+	n := l.n
 	s := &engine.Scores{LogProb: make([]float32, n)}
 	if want.Entropy {
 		s.Entropy = make([]float32, n)
@@ -223,17 +230,16 @@ func (r *runner) scoresOf(hidden *tensor.Tensor, d tensor.Doc, want engine.Want)
 	if want.Hidden {
 		s.Hidden = make([][]float32, n)
 		for t := range s.Hidden {
-			s.Hidden[t] = append([]float32(nil), hidden.Row(d.From+t)...)
+			s.Hidden[t] = append([]float32(nil), hidden.Row(int(l.row(t)))...)
 		}
 	}
 	if want.Value {
 		s.Value = make([]float32, n)
-		if v := r.m.ValueHead(); v != nil && n > 0 { // token t has the value of the hidden state before it
-			rows := tensor.Tensor{Rows: n, Cols: hidden.Cols, Data: hidden.Data[d.From*hidden.Cols : d.To*hidden.Cols]}
-			v.Score(&rows, s.Value)
-			s.LastValue = s.Value[n-1]
-			copy(s.Value[1:], s.Value[:n-1])
-			s.Value[0] = 0
+		if values != nil && n > 0 { // token t has the value of the hidden state before it
+			for t := 1; t < n; t++ {
+				s.Value[t] = values[l.row(t-1)]
+			}
+			s.LastValue = values[l.row(n-1)]
 		}
 	}
 	return s
@@ -252,46 +258,4 @@ func (h *headRows) reset() {
 func (h *headRows) add(seq, tok int, row, target int32, temp float32) {
 	h.Row, h.Target, h.Temp = append(h.Row, row), append(h.Target, target), append(h.Temp, temp)
 	h.seq, h.tok = append(h.seq, seq), append(h.tok, tok)
-}
-
-// fillInput lays the sequences of a micro-batch one after another.
-func fillInput(in *model.Input, seqs []*engine.Sequence, micro []int) {
-	in.Tokens, in.Docs = in.Tokens[:0], in.Docs[:0]
-	for _, at := range micro {
-		from := len(in.Tokens)
-		in.Tokens = append(in.Tokens, seqs[at].Tokens...)
-		in.Docs = append(in.Docs, tensor.Doc{From: from, To: len(in.Tokens)})
-	}
-	in.KV, in.Rows, in.Pos = nil, nil, nil
-}
-
-// pack cuts sequences into micro-batches of at most budget tokens, in order; the sequences of a unit stay together, and what is longer than the budget runs alone.
-func pack(seqs []*engine.Sequence, budget int) [][]int {
-	var blocks [][]int // sequences of a unit
-	unit := map[int64]int{}
-	for i, s := range seqs {
-		if s.Unit != 0 {
-			if at, ok := unit[s.Unit]; ok {
-				blocks[at] = append(blocks[at], i)
-				continue
-			}
-			unit[s.Unit] = len(blocks)
-		}
-		blocks = append(blocks, []int{i})
-	}
-	var out [][]int
-	used := 0
-	for _, b := range blocks {
-		n := 0
-		for _, i := range b {
-			n += len(seqs[i].Tokens)
-		}
-		if len(out) == 0 || used+n > budget {
-			out = append(out, nil)
-			used = 0
-		}
-		out[len(out)-1] = append(out[len(out)-1], b...)
-		used += n
-	}
-	return out
 }

@@ -11,7 +11,7 @@ import (
 type rowTerms struct {
 	seqs     []*engine.Sequence
 	micro    []int
-	docs     []tensor.Doc
+	lay      *layout
 	rows     *headRows
 	bound    []boundTerm
 	teachers []teacher
@@ -50,8 +50,8 @@ func teacherOf(term engine.RowTerm, r *runner) (*runner, error) {
 }
 
 // begin forgets the terms of the last micro-batch.
-func (x *rowTerms) begin(seqs []*engine.Sequence, micro []int, docs []tensor.Doc, rows *headRows) {
-	x.seqs, x.micro, x.docs, x.rows = seqs, micro, docs, rows
+func (x *rowTerms) begin(seqs []*engine.Sequence, micro []int, lay *layout, rows *headRows) {
+	x.seqs, x.micro, x.lay, x.rows = seqs, micro, lay, rows
 	x.bound = x.bound[:0]
 	for i := range x.teachers {
 		x.teachers[i].r, x.teachers[i].hidden = nil, nil
@@ -135,7 +135,7 @@ func (x *rowTerms) Add(i int, logits []float32, s tensor.Stats, d []float32) boo
 }
 
 // at returns the place of head row i in the columns.
-func (x *rowTerms) at(i int) int { return x.docs[x.rows.seq[i]].From + x.rows.tok[i] }
+func (x *rowTerms) at(i int) int { return x.lay.seqs[x.rows.seq[i]].base + x.rows.tok[i] }
 
 func (x *rowTerms) row(b *boundTerm, i int, logits []float32, s tensor.Stats) engine.LogitRow {
 	row := engine.LogitRow{Seq: x.seqs[x.micro[x.rows.seq[i]]], T: x.rows.tok[i], Logits: logits, LSE: s.LSE}
@@ -164,7 +164,7 @@ func (x *rowTerms) check(lo, hi int) error {
 // the step is scored, those of others when it is differentiated.
 func (p *pass) bindTerms(micro []int, scoring bool, hidden *tensor.Tensor) error {
 	w := &p.e.work
-	w.terms.begin(p.seqs, micro, p.e.in.Docs, &w.rows)
+	w.terms.begin(p.seqs, micro, &p.e.lay, &w.rows)
 	w.rows.Terms = nil
 	for i := range p.needs {
 		if p.needs[i].Term == nil || scoring && !p.batchScope(i) || !p.present(i, micro) {
