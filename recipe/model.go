@@ -175,7 +175,7 @@ func StoredSettings(ref string) (Config, error) {
 
 // Engine makes the engine of a loaded model and puts it at its state.
 func (l *Loaded) Engine(ctx context.Context, c *train.Common) (*local.Engine, error) {
-	e, err := local.New(l.Model, l.Format.Tok, local.Options{MicroTokens: c.MicroTokens, Context: c.Context, Recompute: c.Recompute, Slots: c.Slots})
+	e, err := local.New(l.Model, l.Format.Tok, local.Options{MicroTokens: c.MicroTokens, Context: c.Context, Recompute: c.Recompute, SharePrompts: c.SharePrompts, Slots: c.Slots, CacheTokens: c.CacheTokens})
 	if err != nil || l.State == "" {
 		return e, err
 	}

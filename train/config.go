@@ -10,21 +10,23 @@ import (
 
 // Common are the settings that every recipe shares.
 type Common struct {
-	Model       string           `yaml:"model" help:"nano, new (random weights; new?layers=3&hidden=96), a Hugging Face folder, a .gguf file, or runs/ID[@step or @node@step]"`
-	Adapter     string           `yaml:"adapter" help:"PEFT adapter folder to start from"`
-	Seed        uint64           `yaml:"seed" help:"every random number is a function of it"`
-	Context     int              `yaml:"context" help:"longest sequence in tokens; 0 = the model's"`
-	MicroTokens int              `yaml:"micro_tokens" help:"tokens forwarded and differentiated together"`
-	Recompute   bool             `yaml:"recompute" help:"save memory: compute activations again in the backward pass"`
-	Slots       int              `yaml:"slots" help:"sequences sampled together"`
-	LoRA        LoRA             `yaml:"lora"`
-	System      string           `yaml:"system" help:"system turn put before every question"`
-	Suffix      string           `yaml:"suffix" help:"text put after every question"`
-	Eval        EvalConfig       `yaml:"eval"`
-	Checkpoint  CheckpointConfig `yaml:"checkpoint"`
-	Name        string           `yaml:"name" help:"the run folder's name; empty = the recipe's"`
-	Runs        string           `yaml:"runs" help:"folder that holds run folders"`
-	Cache       string           `yaml:"cache" help:"folder of finished stages, shared by runs that have them in common; empty = none"`
+	Model        string           `yaml:"model" help:"nano, new (random weights; new?layers=3&hidden=96), a Hugging Face folder, a .gguf file, or runs/ID[@step or @node@step]"`
+	Adapter      string           `yaml:"adapter" help:"PEFT adapter folder to start from"`
+	Seed         uint64           `yaml:"seed" help:"every random number is a function of it"`
+	Context      int              `yaml:"context" help:"longest sequence in tokens; 0 = the model's"`
+	MicroTokens  int              `yaml:"micro_tokens" help:"tokens forwarded and differentiated together"`
+	Recompute    bool             `yaml:"recompute" help:"save memory: compute activations again in the backward pass"`
+	SharePrompts bool             `yaml:"share_prompts" help:"compute a prompt once for all sequences of a micro-batch that begin with it: faster; gradients change by rounding"`
+	Slots        int              `yaml:"slots" help:"sequences sampled together"`
+	CacheTokens  int              `yaml:"cache_tokens" help:"positions whose keys and values sampling keeps; 0 = as many as 1 GiB holds"`
+	LoRA         LoRA             `yaml:"lora"`
+	System       string           `yaml:"system" help:"system turn put before every question"`
+	Suffix       string           `yaml:"suffix" help:"text put after every question"`
+	Eval         EvalConfig       `yaml:"eval"`
+	Checkpoint   CheckpointConfig `yaml:"checkpoint"`
+	Name         string           `yaml:"name" help:"the run folder's name; empty = the recipe's"`
+	Runs         string           `yaml:"runs" help:"folder that holds run folders"`
+	Cache        string           `yaml:"cache" help:"folder of finished stages, shared by runs that have them in common; empty = none"`
 }
 
 // LoRA are the settings of a new adapter; rank 0 trains all weights.
@@ -122,6 +124,8 @@ func (c *Common) Validate() error {
 		return &config.FieldError{Field: "context", Msg: "want 0 (the model's) or a positive number of tokens"}
 	case c.MicroTokens < 1 || c.MicroTokens > 1<<24:
 		return &config.FieldError{Field: "micro_tokens", Msg: "want at least one token and at most 16777216"}
+	case c.CacheTokens < 0:
+		return &config.FieldError{Field: "cache_tokens", Msg: "want 0 (as many as 1 GiB holds) or a positive number of tokens"}
 	case c.LoRA.Rank < 0:
 		return &config.FieldError{Field: "lora.rank", Msg: "want 0 (full fine-tuning) or a positive rank"}
 	case !slices.Contains([]string{"drop", "error", "ignore"}, c.Eval.Contamination):
