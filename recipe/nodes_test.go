@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/hone-lm/hone/engine"
+	"github.com/hone-lm/hone/rollout"
 	"github.com/hone-lm/hone/run"
 	"github.com/hone-lm/hone/train"
 )
@@ -252,5 +253,65 @@ func TestNodeOrigins(t *testing.T) {
 		if got := end("more", c.plan); got != c.want {
 			t.Errorf("%s: the node starts elsewhere", name)
 		}
+	}
+}
+
+// merges is a method that makes its gradient itself: in a buffer, which it merges.
+type merges struct {
+	train.Method
+	silent bool // about the gradient
+}
+
+func (m merges) Streams(ctx context.Context, s *train.Step, groups []*rollout.Group) ([]engine.Stream, error) {
+	streams, err := m.Method.Streams(ctx, s, groups)
+	if err != nil {
+		return nil, err
+	}
+	for i := range streams {
+		streams[i].Into = "mine"
+	}
+	b, err := engine.Normalise(streams)
+	if err != nil {
+		return nil, err
+	}
+	g, err := s.Engine.Gradients()
+	if err != nil {
+		return nil, err
+	}
+	if err := g.Clear("mine"); err != nil {
+		return nil, err
+	}
+	if _, err := s.Engine.Backward(ctx, b); err != nil {
+		return nil, err
+	}
+	if !m.silent {
+		s.GradientMerged()
+	}
+	return nil, g.Merge("mine", 1)
+}
+
+// A method that puts the gradient together itself has the trajectory of one that returns the same streams, and takes no step unless it says so.
+func TestGradientMerged(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains for seconds")
+	}
+	var ends []string
+	for _, method := range []func(train.Method) train.Method{
+		func(m train.Method) train.Method { return m },
+		func(m train.Method) train.Method { return merges{m, false} },
+		func(m train.Method) train.Method { return merges{m, true} },
+	} {
+		s := launch(t, "sft", t.TempDir())
+		s.Plan.Nodes[1].Method = method(s.Plan.Nodes[1].Method) // after the evaluation of the base
+		dir := exec(t, s)
+		found := checkpoints(t, dir)
+		ends = append(ends, filepath.Join(dir, run.CheckpointsDir, found[len(found)-1]))
+	}
+	plain, merged, silent := stateOf(t, ends[0]), stateOf(t, ends[1]), stateOf(t, ends[2])
+	if !sameBits(plain, merged) {
+		t.Error("merged gradients give other weights than streams do")
+	}
+	if sameBits(plain, silent) {
+		t.Error("steps were taken without the method saying so: this shows nothing")
 	}
 }

@@ -20,7 +20,8 @@ type Step struct {
 	Update int64 // optimiser updates of the node so far
 
 	s      *Session
-	cursor int // problems taken from the node's source
+	cursor int  // problems taken from the node's source
+	merged bool // the method has made the gradient of this update
 	log    recorder
 }
 
@@ -40,6 +41,10 @@ func (s *Step) Problems(n int) ([]*task.Problem, error) {
 	}
 	return out, nil
 }
+
+// GradientMerged says that Streams has itself put this update's gradient together (engine.Gradients.Merge): the loop steps even when there is no row left to
+// forward. Tokens that the method forwarded are not in the metrics.
+func (s *Step) GradientMerged() { s.merged = true }
 
 // Note counts something of this step under a name; it becomes a column of metrics.jsonl.
 func (s *Step) Note(name string, value float64) { s.log.note(name, value) }
@@ -80,6 +85,7 @@ func Run(ctx context.Context, s *Step, m Method) error {
 		s.log.episodes(groups)
 		for pass := 0; pass < n.passes() && signal == Continue; pass++ {
 			for _, mini := range minibatches(groups, n.minibatches(), engine.NewKey(s.Seed, "minibatch", uint64(s.Index), uint64(pass))) {
+				s.merged = false
 				streams, err := m.Streams(ctx, s, mini)
 				if err != nil {
 					return s.fail("streams", s.blame(err, nil))
@@ -91,11 +97,11 @@ func Run(ctx context.Context, s *Step, m Method) error {
 				if pass == 0 {
 					s.log.weigh(batch)
 				}
-				if batch.Empty() {
+				if batch.Empty() && !s.merged {
 					s.Note("skipped", 1)
 					continue
 				}
-				stats, err := s.Engine.Backward(ctx, batch)
+				stats, err := s.Engine.Backward(ctx, batch) // of nothing, when all is merged
 				if err != nil {
 					return s.fail("backward", s.blame(err, batch))
 				}

@@ -92,6 +92,6 @@ func (m *AMFT) meta(ctx context.Context, s *train.Step, rl []engine.Stream) erro
 	return err
 }
 
-// Awkward: Streams calls Backward itself, which the seam allows but the loop does not see (tokens forwarded there are not counted). Gradients.Merge
-// lets the two buffers become the step's gradient without a second forward pass: the sketch would then return no streams and the loop would
-// skip the step. A batch that is empty because everything was merged needs a way to say so.
+// Awkward: Streams calls Backward itself, which the seam allows but the loop does not see (tokens forwarded there are not counted). Mended: with
+// Gradients.Merge the two buffers become the step's gradient without a second forward pass; Step.GradientMerged tells the loop to step although
+// no stream is left.

@@ -111,5 +111,6 @@ func (m *ITool) Streams(ctx context.Context, s *train.Step, groups []*rollout.Gr
 	return []engine.Stream{{Name: "pairs", Obj: m.SimPO, Coef: 1, Norm: engine.UnitMean, Rows: rollout.KindRows(groups, engine.KindSampled)}}, nil
 }
 
-// Awkward: Sample computes the prefix again for each call, because the prompt's cache does not live between calls yet: a search pays for its depth.
+// Awkward: Sample computed the prefix again for each call. Mended: pages are found again by their tokens until the weights change, so a search
+// does not pay for its depth.
 // A tree should be a Solver in rollout (shared with parallel-r1 and transfer-q-star), with nodes as forced ids, not a thing of the recipe.
