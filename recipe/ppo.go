@@ -29,6 +29,7 @@ type PPO struct {
 	Estimator   string              `yaml:"estimator" help:"of advantages: gae (value head), rloo, reinforce_plus_plus, reinforce_plus_plus_baseline, grpo, dr_grpo, opo or gpg"`
 	Gamma       float64             `yaml:"gamma" help:"discount a token"`
 	Lambda      float64             `yaml:"lambda" help:"gae: how far rewards reach back past the value head"`
+	Whiten      bool                `yaml:"whiten" help:"gae, reinforce_plus_plus, reinforce_plus_plus_baseline: give a step's advantages the mean 0 and the variance 1"`
 	Clip        objective.ClipRange `yaml:"clip_range"`
 	ValueClip   float64             `yaml:"value_clip" help:"gae: how far a value may move in one step; 0 = any way"`
 	ValueCoef   float64             `yaml:"value_coef" help:"gae: weight of the value loss"`
@@ -126,7 +127,7 @@ func (p *PPO) estimate(ctx context.Context, s *train.Step, groups []*rollout.Gro
 			batch.Values = append(batch.Values, widened(seq.SetChannel(engine.ChanValueOld, scores[i].Value)))
 		}
 	}
-	advantages, returns, err := objective.Estimator(p.Estimator).Advantages(batch, objective.EstimatorParams{Gamma: p.Gamma, Lambda: p.Lambda, Eps: objective.AdvantageEps})
+	advantages, returns, err := p.advantages(batch)
 	if err != nil {
 		return err
 	}
@@ -139,6 +140,30 @@ func (p *PPO) estimate(ctx context.Context, s *train.Step, groups []*rollout.Gro
 		}
 	}
 	return nil
+}
+
+// advantages asks the estimator. A token that is alone in its step is its own mean: its whitened advantage is 0, as that of equal ones is.
+// The value head still learns from its return.
+func (p *PPO) advantages(b *objective.TokenRewards) (advantages, returns [][]float64, err error) {
+	e, alone := objective.Estimator(p.Estimator), sampled(b.Mask) < 2
+	advantages, returns, err = e.Advantages(b, objective.EstimatorParams{Gamma: p.Gamma, Lambda: p.Lambda, Eps: objective.AdvantageEps, NoWhiten: !p.Whiten || alone})
+	if p.Whiten && alone && e.Whitens() {
+		for _, row := range advantages {
+			clear(row)
+		}
+	}
+	return advantages, returns, err
+}
+
+func sampled(mask [][]bool) (n int) {
+	for _, row := range mask {
+		for _, m := range row {
+			if m {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 func widened(x []float32) []float64 {

@@ -29,7 +29,7 @@ func (c *PPOConfig) Plan(b *Build) (train.Plan, error) {
 }
 
 func defaultPPO() PPO {
-	return PPO{Task: "countdown", Problems: 64, GroupSize: 4, Estimator: string(objective.EstGAE), Gamma: 1, Lambda: 0.95, Clip: objective.ClipRange{Low: 0.2, High: 0.2},
+	return PPO{Task: "countdown", Problems: 64, GroupSize: 4, Estimator: string(objective.EstGAE), Gamma: 1, Lambda: 0.95, Whiten: true, Clip: objective.ClipRange{Low: 0.2, High: 0.2},
 		ValueClip: 0.2, ValueCoef: 0.5, KL: 0.02, Norm: "token_mean", MaxTokens: 32, Temperature: 1}
 }
 
