@@ -35,7 +35,7 @@ type PPO struct {
 	ValueCoef   float64             `yaml:"value_coef" help:"gae: weight of the value loss"`
 	KL          float64             `yaml:"kl" help:"weight of the penalty to the stage's start, taken off every token's reward; 0 = no reference model"`
 	Partial     float64             `yaml:"partial" help:"reward of an answer that can be read but is wrong"`
-	Norm        string              `yaml:"norm" help:"token_mean or seq_mean"`
+	Norm        string              `yaml:"norm" help:"token_mean, seq_mean (mean over answers of each one's token mean) or unit_mean (mean over answers of each one's token sum)"`
 	MaxTokens   int                 `yaml:"max_tokens" help:"longest answer"`
 	Temperature float64             `yaml:"temperature"`
 
@@ -196,7 +196,7 @@ func (p *PPO) Validate() error {
 	if !(p.Gamma > 0 && p.Gamma <= 1 && p.Lambda >= 0 && p.Lambda <= 1) {
 		return &config.FieldError{Field: "gamma", Msg: fmt.Sprintf("gamma %g, lambda %g: want numbers in (0, 1] and [0, 1]", p.Gamma, p.Lambda)}
 	}
-	return oneOf("norm", p.Norm, []string{"token_mean", "seq_mean"})
+	return oneOf("norm", p.Norm, []string{"token_mean", "seq_mean", "unit_mean"})
 }
 
 // node makes the stage.

@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"github.com/hone-lm/hone/engine"
 	"github.com/hone-lm/hone/objective"
 	"github.com/hone-lm/hone/train"
 )
@@ -55,8 +56,8 @@ func init() {
 		Config:  ppoConfig("ppo", 2, func(*PPO) {})})
 	Register(Paper{Name: "rloo", Title: "Back to Basics: Revisiting REINFORCE Style Optimization for Learning from Human Feedback in LLMs", ArXiv: "2402.14740", Org: "Cohere", Date: "2024-02-22",
 		About: "REINFORCE with the mean of the other answers as baseline", OnPolicy: true, Quick: quickPPO,
-		Reduces: []Reduction{{With: []string{"kl=0", "partial=0"}, To: "grpo", ToWith: append([]string{"advantage=leave_one_out"}, groupSums...)}},
-		Config:  ppoConfig("rloo", 1, func(p *PPO) { p.Estimator, p.KL = string(objective.EstRLOO), 0.05 })})
+		Reduces: []Reduction{{With: []string{"kl=0", "partial=0", "norm=token_mean"}, To: "grpo", ToWith: append([]string{"advantage=leave_one_out"}, groupSums...)}},
+		Config:  ppoConfig("rloo", 1, func(p *PPO) { p.Estimator, p.KL, p.Norm = string(objective.EstRLOO), 0.05, string(engine.UnitMean) })})
 	Register(Paper{Name: "reinforce++", Title: "REINFORCE++: Stabilizing Critic-Free Policy Optimization with Global Advantage Normalization", ArXiv: "2501.03262", Org: "OpenRLHF", Date: "2025-01-04",
 		About: "REINFORCE with advantages whitened over the step", OnPolicy: true, Quick: quickPPO,
 		Irreducible: "its advantages are whitened over the whole step, which neither sft nor grpo does; with estimator=rloo it is rloo",

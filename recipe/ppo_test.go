@@ -118,3 +118,33 @@ func TestPPOAlone(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The paper's estimate is the mean over answers of A_i grad log p(answer i), and log p is a sum over tokens: every token's
+// derivative is -A_i / answers, however long its answer or the others are.
+func TestRLOONorm(t *testing.T) {
+	_, streams := lastBatch(t, "rloo")
+	batch, err := engine.Normalise(streams)
+	if err != nil || len(batch.Streams) != 1 {
+		t.Fatal(len(batch.Streams), err)
+	}
+	rows := batch.Streams[0].Rows
+	lengths := map[int]bool{}
+	for _, r := range rows {
+		n := len(r.Seq.Tokens)
+		v := engine.View{Row: &r, To: n, LogProb: r.Seq.Channel(engine.ChanOld), DLogProb: make([]float64, n)}
+		batch.Streams[0].Obj.Eval([]engine.View{v}, nil)
+		for k := range r.Mask {
+			want := 0.0
+			if r.Mask[k] {
+				want = -float64(r.Seq.Channel(engine.ChanAdvantage)[k]) / float64(len(rows))
+			}
+			if math.Abs(v.DLogProb[k]-want) > 1e-12 {
+				t.Fatalf("token %d of %d: derivative %g, want %g", k, n, v.DLogProb[k], want)
+			}
+		}
+		lengths[r.Seq.Count(engine.KindSampled)] = true
+	}
+	if len(rows) != 12 || len(lengths) < 2 {
+		t.Errorf("%d rows of %d lengths show little", len(rows), len(lengths))
+	}
+}
