@@ -25,6 +25,7 @@ import (
 type PPO struct {
 	Task        string              `yaml:"task" help:"problems and their check, such as countdown?level=3"`
 	Problems    int                 `yaml:"problems" help:"problems a step"`
+	Questions   int                 `yaml:"questions" help:"draw only from the task's first so many training problems, epoch after epoch; 0 = from all"`
 	GroupSize   int                 `yaml:"group_size" help:"answers a problem"`
 	Estimator   string              `yaml:"estimator" help:"of advantages: gae (value head), rloo, reinforce_plus_plus, reinforce_plus_plus_baseline, grpo, dr_grpo, opo or gpg"`
 	Gamma       float64             `yaml:"gamma" help:"discount a token"`
@@ -40,7 +41,11 @@ type PPO struct {
 	Temperature float64             `yaml:"temperature"`
 
 	train.Defaults `yaml:"-"`
+	answered       []*engine.Sequence // rows of those questions, where some may have been left out; nil = all
 }
+
+// Extent implements train.Sized.
+func (p *PPO) Extent() train.Extent { return train.Extent{Rows: p.Problems * p.GroupSize} }
 
 // Need asks for a value head and the reference model.
 func (p *PPO) Need() train.Need {
@@ -193,6 +198,9 @@ func (p *PPO) Validate() error {
 	if p.compares() && p.GroupSize < 2 {
 		return &config.FieldError{Field: "group_size", Msg: fmt.Sprintf("%d: estimator %s compares at least 2 answers to a problem", p.GroupSize, p.Estimator)}
 	}
+	if p.Problems < 1 || p.GroupSize < 1 || p.Questions < 0 {
+		return &config.FieldError{Field: "problems", Msg: fmt.Sprintf("problems %d, group_size %d, questions %d: want at least 1, 1 and 0", p.Problems, p.GroupSize, p.Questions)}
+	}
 	if !(p.Gamma > 0 && p.Gamma <= 1 && p.Lambda >= 0 && p.Lambda <= 1) {
 		return &config.FieldError{Field: "gamma", Msg: fmt.Sprintf("gamma %g, lambda %g: want numbers in (0, 1] and [0, 1]", p.Gamma, p.Lambda)}
 	}
@@ -202,6 +210,11 @@ func (p *PPO) Validate() error {
 // node makes the stage.
 func (p *PPO) node(b *Build, name string, steps, passes, minibatches int, o train.Optim) (train.Node, error) {
 	t, source, err := b.Problems(p.Task, task.Train)
+	if err == nil && p.Questions > 0 {
+		var list []*task.Problem
+		t, list, err = b.Asked(p.Task, p.Questions, p.answered)
+		source = b.epochs(list)
+	}
 	params := engine.Params{Temperature: float32(p.Temperature), MaxTokens: p.MaxTokens}
 	return train.Node{Name: name, Kind: train.Train, Method: p, Steps: steps, Passes: passes, Minibatches: minibatches, Optim: o, Source: source, Grader: t, Params: params}, err
 }

@@ -6,14 +6,19 @@ import (
 	"github.com/hone-lm/hone/train"
 )
 
+// PPOStage is PPO as a stage.
+type PPOStage struct {
+	Steps       int         `yaml:"steps" help:"steps of sampling"`
+	Passes      int         `yaml:"passes" help:"times each step's answers are used"`
+	Minibatches int         `yaml:"minibatches" help:"updates a pass"`
+	Optim       train.Optim `yaml:",inline"`
+	PPO         `yaml:",inline"`
+}
+
 // PPOConfig are the settings of `hone run ppo`, `hone run rloo` and `hone run reinforce++`: one method, three sets of defaults.
 type PPOConfig struct {
 	train.Common `yaml:",inline"`
-	Steps        int         `yaml:"steps" help:"steps of sampling"`
-	Passes       int         `yaml:"passes" help:"times each step's answers are used"`
-	Minibatches  int         `yaml:"minibatches" help:"updates a pass"`
-	Optim        train.Optim `yaml:",inline"`
-	PPO          `yaml:",inline"`
+	PPOStage     `yaml:",inline"`
 	stage        string
 }
 
@@ -37,7 +42,7 @@ func defaultPPO() PPO {
 // ppoConfig makes the settings of one of the three; change sets what differs from PPO's.
 func ppoConfig(stage string, passes int, change func(*PPO)) func() Config {
 	return func() Config {
-		c := &PPOConfig{Common: train.DefaultCommon(), Steps: 120, Passes: passes, Minibatches: 1, Optim: train.DefaultOptim(1e-4), PPO: defaultPPO(), stage: stage}
+		c := &PPOConfig{Common: train.DefaultCommon(), PPOStage: PPOStage{120, passes, 1, train.DefaultOptim(1e-4), defaultPPO()}, stage: stage}
 		change(&c.PPO)
 		return c
 	}
