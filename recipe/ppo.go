@@ -76,12 +76,17 @@ func (p *PPO) Collect(ctx context.Context, s *train.Step) ([]*rollout.Group, err
 	if err != nil {
 		return nil, err
 	}
+	p.encourage(groups)
+	return groups, p.estimate(ctx, s, groups)
+}
+
+// encourage gives answers that can be read but are wrong their part of a reward.
+func (p *PPO) encourage(groups []*rollout.Group) {
 	for _, e := range rollout.Episodes(groups) {
 		if e.Grade.Verdict == task.Wrong && p.Partial != 0 {
 			rollout.AddTerm(e, "partial", p.Partial)
 		}
 	}
-	return groups, p.estimate(ctx, s, groups)
 }
 
 // estimate fills the channels advantage and, for the value head, value_old and return.
