@@ -412,7 +412,7 @@ func TestReFTArms(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains for seconds")
 	}
-	for arm, nodes := range map[string]int{"reft": 3, "sft": 3, "online": 3, "offline": 4} {
+	for arm, nodes := range map[string]int{"reft": 3, "sft": 3, "online": 3, "grpo": 3, "offline": 4} {
 		s := launch(t, "reft", t.TempDir(), "arm="+arm)
 		updates := 0
 		for _, n := range s.Plan.Nodes {
@@ -441,11 +441,19 @@ func TestReFTArms(t *testing.T) {
 }
 
 func TestReFTSettings(t *testing.T) {
-	for _, bad := range []string{"arm=none", "samples=0", "share=1.5", "rl.task=chain_sum", "rl.questions=3", "rl.norm=sum", "rl.lambda=2", "rl.problems=0"} {
+	for _, bad := range []string{"arm=none", "samples=0", "group=1", "share=1.5", "rl.task=chain_sum", "rl.questions=3", "rl.norm=sum", "rl.lambda=2", "rl.problems=0"} {
 		if _, _, err := Parse("reft", "", nil, []string{bad}); err == nil {
 			t.Errorf("%s is taken", bad)
 		}
 	}
+	if _, _, err := Parse("reft", "", nil, []string{"arm=grpo", "group=7"}); err == nil {
+		t.Error("64 answers in groups of 7")
+	}
+	g := launch(t, "reft", t.TempDir(), "arm=grpo")
+	if m := g.Plan.Nodes[2].Method.(*onDemos); m.Problems != 3 || m.GroupSize != 4 || m.critic() {
+		t.Errorf("grpo asks %d questions %d times", m.Problems, m.GroupSize)
+	}
+	g.Run.Close()
 	_, cfg, err := Parse("reft", "", nil, []string{"sft.data=rows.jsonl"})
 	if err != nil {
 		t.Fatal(err)
