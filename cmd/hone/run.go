@@ -269,6 +269,10 @@ func dryRun(ctx context.Context, a *app, name string, cfg recipe.Config) error {
 			continue
 		}
 		streams, err := s.FirstBatch(ctx, n)
+		if errors.Is(err, train.ErrUnbuilt) {
+			fmt.Fprintln(a.out, err)
+			continue
+		}
 		if err != nil {
 			return err
 		}
