@@ -39,13 +39,19 @@ type TokenRewards struct {
 
 // EstimatorParams are the settings of estimators that have any.
 type EstimatorParams struct {
-	Gamma  float64 // gae, reinforce_plus_plus: discount a token
-	Lambda float64 // gae
-	Eps    float64 // grpo, grpo_passk: added to the deviation
-	NoStd  bool    // grpo_passk: do not divide by the deviation
+	Gamma    float64 // gae, reinforce_plus_plus: discount a token
+	Lambda   float64 // gae
+	Eps      float64 // grpo, grpo_passk: added to the deviation
+	NoStd    bool    // grpo_passk: do not divide by the deviation
+	NoWhiten bool    // gae, reinforce_plus_plus, reinforce_plus_plus_baseline: leave advantages as they are
 	// CountEps is added to the number of tokens where advantages are whitened. verl adds 1e-8, which leaves equal returns R with an
 	// advantage of about 1e-4 R/tokens; 0 makes them 0.
 	CountEps float64
+}
+
+// Whitens reports whether an estimator whitens its advantages over the batch.
+func (e Estimator) Whitens() bool {
+	return e == EstGAE || e == EstReinforcePP || e == EstReinforcePPGroups
 }
 
 // Advantages returns advantages and returns [row][token]. Whitening moves tokens outside the mask too: they are set to 0 for all
@@ -61,7 +67,7 @@ func (e Estimator) Advantages(b *TokenRewards, p EstimatorParams) (advantages, r
 		for i, r := range b.Rewards {
 			advantages, returns = append(advantages, Discounted(r, b.Mask[i], p.Gamma)), append(returns, Discounted(r, b.Mask[i], p.Gamma))
 		}
-		err = b.whiten(advantages, p.CountEps)
+		err = b.whiten(advantages, p)
 	case EstReMax:
 		for i, r := range b.Rewards {
 			ret := remaining(r, b.Mask[i])
@@ -80,7 +86,7 @@ func (e Estimator) Advantages(b *TokenRewards, p EstimatorParams) (advantages, r
 		}
 		advantages = b.spread(scores)
 		if e == EstReinforcePPGroups {
-			err = b.whiten(advantages, p.CountEps)
+			err = b.whiten(advantages, p)
 		}
 		return advantages, advantages, err
 	}
@@ -94,6 +100,9 @@ func (b *TokenRewards) gae(p EstimatorParams) (advantages, returns [][]float64, 
 			return nil, nil, fmt.Errorf("row %d: %w", i, err)
 		}
 		advantages, returns = append(advantages, a), append(returns, ret)
+	}
+	if p.NoWhiten {
+		return advantages, returns, nil
 	}
 	return advantages, returns, whiten(advantages, b.Mask, p.CountEps)
 }
@@ -235,8 +244,11 @@ func (b *TokenRewards) spread(scores []float64) [][]float64 {
 }
 
 // whiten sets tokens outside the mask to 0 after whitening.
-func (b *TokenRewards) whiten(x [][]float64, countEps float64) error {
-	if err := whiten(x, b.Mask, countEps); err != nil {
+func (b *TokenRewards) whiten(x [][]float64, p EstimatorParams) error {
+	if p.NoWhiten {
+		return nil
+	}
+	if err := whiten(x, b.Mask, p.CountEps); err != nil {
 		return err
 	}
 	for i, row := range x {

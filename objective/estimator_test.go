@@ -184,3 +184,24 @@ func TestShapeKL(t *testing.T) {
 		t.Error("no log-probs: no error")
 	}
 }
+
+// Without whitening the estimators give what they whiten: the differences to the value, discounted returns, differences to the group's mean.
+func TestUnwhitened(t *testing.T) {
+	b := &TokenRewards{Rewards: [][]float64{{0, 1}, {0, 0.5}}, Mask: [][]bool{{true, true}, {true, true}}, Group: []string{"a", "a"}, Values: [][]float64{{0.25, 0.5}, {0, 0}}}
+	for e, want := range map[Estimator][][]float64{
+		EstGAE:               {{0.75, 0.5}, {0.5, 0.5}},
+		EstReinforcePP:       {{1, 1}, {0.5, 0.5}},
+		EstReinforcePPGroups: {{0.25, 0.25}, {-0.25, -0.25}},
+	} {
+		adv, _, err := e.Advantages(b, EstimatorParams{Gamma: 1, Lambda: 1, NoWhiten: true})
+		if err != nil || !close2(adv, want) || !e.Whitens() {
+			t.Errorf("%s: %v, %v; want %v", e, adv, err, want)
+		}
+		if adv, _, _ := e.Advantages(b, EstimatorParams{Gamma: 1, Lambda: 1}); close2(adv, want) {
+			t.Errorf("%s: the switch does nothing", e)
+		}
+	}
+	if EstGRPO.Whitens() || EstRLOO.Whitens() {
+		t.Error("estimators of groups do not whiten")
+	}
+}

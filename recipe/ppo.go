@@ -25,21 +25,27 @@ import (
 type PPO struct {
 	Task        string              `yaml:"task" help:"problems and their check, such as countdown?level=3"`
 	Problems    int                 `yaml:"problems" help:"problems a step"`
+	Questions   int                 `yaml:"questions" help:"draw only from the task's first so many training problems, epoch after epoch; 0 = from all"`
 	GroupSize   int                 `yaml:"group_size" help:"answers a problem"`
 	Estimator   string              `yaml:"estimator" help:"of advantages: gae (value head), rloo, reinforce_plus_plus, reinforce_plus_plus_baseline, grpo, dr_grpo, opo or gpg"`
 	Gamma       float64             `yaml:"gamma" help:"discount a token"`
 	Lambda      float64             `yaml:"lambda" help:"gae: how far rewards reach back past the value head"`
+	Whiten      bool                `yaml:"whiten" help:"gae, reinforce_plus_plus, reinforce_plus_plus_baseline: give a step's advantages the mean 0 and the variance 1"`
 	Clip        objective.ClipRange `yaml:"clip_range"`
 	ValueClip   float64             `yaml:"value_clip" help:"gae: how far a value may move in one step; 0 = any way"`
 	ValueCoef   float64             `yaml:"value_coef" help:"gae: weight of the value loss"`
 	KL          float64             `yaml:"kl" help:"weight of the penalty to the stage's start, taken off every token's reward; 0 = no reference model"`
 	Partial     float64             `yaml:"partial" help:"reward of an answer that can be read but is wrong"`
-	Norm        string              `yaml:"norm" help:"token_mean or seq_mean"`
+	Norm        string              `yaml:"norm" help:"token_mean, seq_mean (mean over answers of each one's token mean) or unit_mean (mean over answers of each one's token sum)"`
 	MaxTokens   int                 `yaml:"max_tokens" help:"longest answer"`
 	Temperature float64             `yaml:"temperature"`
 
 	train.Defaults `yaml:"-"`
+	answered       []*engine.Sequence // rows of those questions, where some may have been left out; nil = all
 }
+
+// Extent implements train.Sized.
+func (p *PPO) Extent() train.Extent { return train.Extent{Rows: p.Problems * p.GroupSize} }
 
 // Need asks for a value head and the reference model.
 func (p *PPO) Need() train.Need {
@@ -70,12 +76,17 @@ func (p *PPO) Collect(ctx context.Context, s *train.Step) ([]*rollout.Group, err
 	if err != nil {
 		return nil, err
 	}
+	p.encourage(groups)
+	return groups, p.estimate(ctx, s, groups)
+}
+
+// encourage gives answers that can be read but are wrong their part of a reward.
+func (p *PPO) encourage(groups []*rollout.Group) {
 	for _, e := range rollout.Episodes(groups) {
 		if e.Grade.Verdict == task.Wrong && p.Partial != 0 {
 			rollout.AddTerm(e, "partial", p.Partial)
 		}
 	}
-	return groups, p.estimate(ctx, s, groups)
 }
 
 // estimate fills the channels advantage and, for the value head, value_old and return.
@@ -126,7 +137,7 @@ func (p *PPO) estimate(ctx context.Context, s *train.Step, groups []*rollout.Gro
 			batch.Values = append(batch.Values, widened(seq.SetChannel(engine.ChanValueOld, scores[i].Value)))
 		}
 	}
-	advantages, returns, err := objective.Estimator(p.Estimator).Advantages(batch, objective.EstimatorParams{Gamma: p.Gamma, Lambda: p.Lambda, Eps: objective.AdvantageEps})
+	advantages, returns, err := p.advantages(batch)
 	if err != nil {
 		return err
 	}
@@ -139,6 +150,30 @@ func (p *PPO) estimate(ctx context.Context, s *train.Step, groups []*rollout.Gro
 		}
 	}
 	return nil
+}
+
+// advantages asks the estimator. A token that is alone in its step is its own mean: its whitened advantage is 0, as that of equal ones is.
+// The value head still learns from its return.
+func (p *PPO) advantages(b *objective.TokenRewards) (advantages, returns [][]float64, err error) {
+	e, alone := objective.Estimator(p.Estimator), sampled(b.Mask) < 2
+	advantages, returns, err = e.Advantages(b, objective.EstimatorParams{Gamma: p.Gamma, Lambda: p.Lambda, Eps: objective.AdvantageEps, NoWhiten: !p.Whiten || alone})
+	if p.Whiten && alone && e.Whitens() {
+		for _, row := range advantages {
+			clear(row)
+		}
+	}
+	return advantages, returns, err
+}
+
+func sampled(mask [][]bool) (n int) {
+	for _, row := range mask {
+		for _, m := range row {
+			if m {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 func widened(x []float32) []float64 {
@@ -168,15 +203,23 @@ func (p *PPO) Validate() error {
 	if p.compares() && p.GroupSize < 2 {
 		return &config.FieldError{Field: "group_size", Msg: fmt.Sprintf("%d: estimator %s compares at least 2 answers to a problem", p.GroupSize, p.Estimator)}
 	}
+	if p.Problems < 1 || p.GroupSize < 1 || p.Questions < 0 {
+		return &config.FieldError{Field: "problems", Msg: fmt.Sprintf("problems %d, group_size %d, questions %d: want at least 1, 1 and 0", p.Problems, p.GroupSize, p.Questions)}
+	}
 	if !(p.Gamma > 0 && p.Gamma <= 1 && p.Lambda >= 0 && p.Lambda <= 1) {
 		return &config.FieldError{Field: "gamma", Msg: fmt.Sprintf("gamma %g, lambda %g: want numbers in (0, 1] and [0, 1]", p.Gamma, p.Lambda)}
 	}
-	return oneOf("norm", p.Norm, []string{"token_mean", "seq_mean"})
+	return oneOf("norm", p.Norm, []string{"token_mean", "seq_mean", "unit_mean"})
 }
 
 // node makes the stage.
 func (p *PPO) node(b *Build, name string, steps, passes, minibatches int, o train.Optim) (train.Node, error) {
 	t, source, err := b.Problems(p.Task, task.Train)
+	if err == nil && p.Questions > 0 {
+		var list []*task.Problem
+		t, list, err = b.Asked(p.Task, p.Questions, p.answered)
+		source = b.epochs(list)
+	}
 	params := engine.Params{Temperature: float32(p.Temperature), MaxTokens: p.MaxTokens}
 	return train.Node{Name: name, Kind: train.Train, Method: p, Steps: steps, Passes: passes, Minibatches: minibatches, Optim: o, Source: source, Grader: t, Params: params}, err
 }

@@ -1,18 +1,24 @@
 package recipe
 
 import (
+	"github.com/hone-lm/hone/engine"
 	"github.com/hone-lm/hone/objective"
 	"github.com/hone-lm/hone/train"
 )
 
+// PPOStage is PPO as a stage.
+type PPOStage struct {
+	Steps       int         `yaml:"steps" help:"steps of sampling"`
+	Passes      int         `yaml:"passes" help:"times each step's answers are used"`
+	Minibatches int         `yaml:"minibatches" help:"updates a pass"`
+	Optim       train.Optim `yaml:",inline"`
+	PPO         `yaml:",inline"`
+}
+
 // PPOConfig are the settings of `hone run ppo`, `hone run rloo` and `hone run reinforce++`: one method, three sets of defaults.
 type PPOConfig struct {
 	train.Common `yaml:",inline"`
-	Steps        int         `yaml:"steps" help:"steps of sampling"`
-	Passes       int         `yaml:"passes" help:"times each step's answers are used"`
-	Minibatches  int         `yaml:"minibatches" help:"updates a pass"`
-	Optim        train.Optim `yaml:",inline"`
-	PPO          `yaml:",inline"`
+	PPOStage     `yaml:",inline"`
 	stage        string
 }
 
@@ -29,14 +35,14 @@ func (c *PPOConfig) Plan(b *Build) (train.Plan, error) {
 }
 
 func defaultPPO() PPO {
-	return PPO{Task: "countdown", Problems: 64, GroupSize: 4, Estimator: string(objective.EstGAE), Gamma: 1, Lambda: 0.95, Clip: objective.ClipRange{Low: 0.2, High: 0.2},
+	return PPO{Task: "countdown", Problems: 64, GroupSize: 4, Estimator: string(objective.EstGAE), Gamma: 1, Lambda: 0.95, Whiten: true, Clip: objective.ClipRange{Low: 0.2, High: 0.2},
 		ValueClip: 0.2, ValueCoef: 0.5, KL: 0.02, Norm: "token_mean", MaxTokens: 32, Temperature: 1}
 }
 
 // ppoConfig makes the settings of one of the three; change sets what differs from PPO's.
 func ppoConfig(stage string, passes int, change func(*PPO)) func() Config {
 	return func() Config {
-		c := &PPOConfig{Common: train.DefaultCommon(), Steps: 120, Passes: passes, Minibatches: 1, Optim: train.DefaultOptim(1e-4), PPO: defaultPPO(), stage: stage}
+		c := &PPOConfig{Common: train.DefaultCommon(), PPOStage: PPOStage{120, passes, 1, train.DefaultOptim(1e-4), defaultPPO()}, stage: stage}
 		change(&c.PPO)
 		return c
 	}
@@ -55,8 +61,8 @@ func init() {
 		Config:  ppoConfig("ppo", 2, func(*PPO) {})})
 	Register(Paper{Name: "rloo", Title: "Back to Basics: Revisiting REINFORCE Style Optimization for Learning from Human Feedback in LLMs", ArXiv: "2402.14740", Org: "Cohere", Date: "2024-02-22",
 		About: "REINFORCE with the mean of the other answers as baseline", OnPolicy: true, Quick: quickPPO,
-		Reduces: []Reduction{{With: []string{"kl=0", "partial=0"}, To: "grpo", ToWith: append([]string{"advantage=leave_one_out"}, groupSums...)}},
-		Config:  ppoConfig("rloo", 1, func(p *PPO) { p.Estimator, p.KL = string(objective.EstRLOO), 0.05 })})
+		Reduces: []Reduction{{With: []string{"kl=0", "partial=0", "norm=token_mean"}, To: "grpo", ToWith: append([]string{"advantage=leave_one_out"}, groupSums...)}},
+		Config:  ppoConfig("rloo", 1, func(p *PPO) { p.Estimator, p.KL, p.Norm = string(objective.EstRLOO), 0.05, string(engine.UnitMean) })})
 	Register(Paper{Name: "reinforce++", Title: "REINFORCE++: Stabilizing Critic-Free Policy Optimization with Global Advantage Normalization", ArXiv: "2501.03262", Org: "OpenRLHF", Date: "2025-01-04",
 		About: "REINFORCE with advantages whitened over the step", OnPolicy: true, Quick: quickPPO,
 		Irreducible: "its advantages are whitened over the whole step, which neither sft nor grpo does; with estimator=rloo it is rloo",

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/hone-lm/hone/engine"
+	"github.com/hone-lm/hone/objective"
 	"github.com/hone-lm/hone/reward"
 	"github.com/hone-lm/hone/rollout"
 	"github.com/hone-lm/hone/task"
@@ -87,5 +88,63 @@ func TestPPOGroups(t *testing.T) {
 	m.Estimator = "reinforce_plus_plus"
 	if err := m.estimate(context.Background(), &train.Step{}, alone); err != nil || alone[0].Episodes[0].Segs[0].Channel(engine.ChanAdvantage) == nil {
 		t.Errorf("a group of one was dropped where nothing is compared: %v", err)
+	}
+}
+
+// A step whose one answer has one token: what is whitened has nothing to be compared with, so its advantage is 0 and the step goes on; what is
+// not whitened keeps its score.
+func TestPPOAlone(t *testing.T) {
+	for _, c := range []struct {
+		estimator string
+		whiten    bool
+		want      float32
+	}{{"reinforce_plus_plus", true, 0}, {"reinforce_plus_plus", false, 3}} {
+		s := &engine.Sequence{Tokens: []int32{1, 2}, Kind: []engine.Kind{engine.KindPrompt, engine.KindSampled}}
+		g := &rollout.Group{Episodes: []*rollout.Episode{{Segs: []*engine.Sequence{s}, Grade: reward.Grade{Score: 3, Verdict: task.Correct}}}}
+		m := &PPO{Estimator: c.estimator, Gamma: 1, Whiten: c.whiten}
+		if err := m.estimate(context.Background(), &train.Step{}, []*rollout.Group{g}); err != nil {
+			t.Fatalf("%+v: %v", c, err)
+		}
+		if got := s.Channel(engine.ChanAdvantage)[1]; got != c.want {
+			t.Errorf("%+v: advantage %g", c, got)
+		}
+	}
+	m := &PPO{Estimator: "gae", Gamma: 1, Lambda: 0.95, Whiten: true}
+	adv, ret, err := m.advantages(&objective.TokenRewards{Rewards: [][]float64{{0, 1}}, Mask: [][]bool{{false, true}}, Values: [][]float64{{0, 0.25}}})
+	if err != nil || adv[0][1] != 0 || ret[0][1] != 1 {
+		t.Errorf("gae: advantage and return %v, %v (%v), want 0 and 1", adv, ret, err)
+	}
+	if _, _, err := Parse("ppo", "", nil, []string{"whiten=false"}); err != nil {
+		t.Error(err)
+	}
+}
+
+// The paper's estimate is the mean over answers of A_i grad log p(answer i), and log p is a sum over tokens: every token's
+// derivative is -A_i / answers, however long its answer or the others are.
+func TestRLOONorm(t *testing.T) {
+	_, streams := lastBatch(t, "rloo")
+	batch, err := engine.Normalise(streams)
+	if err != nil || len(batch.Streams) != 1 {
+		t.Fatal(len(batch.Streams), err)
+	}
+	rows := batch.Streams[0].Rows
+	lengths := map[int]bool{}
+	for _, r := range rows {
+		n := len(r.Seq.Tokens)
+		v := engine.View{Row: &r, To: n, LogProb: r.Seq.Channel(engine.ChanOld), DLogProb: make([]float64, n)}
+		batch.Streams[0].Obj.Eval([]engine.View{v}, nil)
+		for k := range r.Mask {
+			want := 0.0
+			if r.Mask[k] {
+				want = -float64(r.Seq.Channel(engine.ChanAdvantage)[k]) / float64(len(rows))
+			}
+			if math.Abs(v.DLogProb[k]-want) > 1e-12 {
+				t.Fatalf("token %d of %d: derivative %g, want %g", k, n, v.DLogProb[k], want)
+			}
+		}
+		lengths[r.Seq.Count(engine.KindSampled)] = true
+	}
+	if len(rows) != 12 || len(lengths) < 2 {
+		t.Errorf("%d rows of %d lengths show little", len(rows), len(lengths))
 	}
 }

@@ -113,8 +113,14 @@ func (r *row) sequence() (*engine.Sequence, error) {
 	return s, nil
 }
 
+// ErrUnbuilt is wrapped by the error of Rows in a dry run, where build nodes have kept nothing.
+var ErrUnbuilt = errors.New("a dry run builds no rows")
+
 // Rows reads what a build node of this run kept, in the order in which it was kept.
 func (s *Step) Rows(node string) ([]*engine.Sequence, error) {
+	if s.s.Run == nil {
+		return nil, fmt.Errorf("it learns the rows of %s: %w", node, ErrUnbuilt)
+	}
 	if err := s.s.Run.Sync(); err != nil {
 		return nil, err
 	}

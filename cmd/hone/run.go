@@ -34,19 +34,9 @@ func (runCmd) Help() string {
 
 // Run trains.
 func (c *runCmd) Run(a *app) error {
-	name, path, src := c.Recipe, "", []byte(nil)
-	if strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml") {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			return badCall{err}
-		}
-		first, _, _ := strings.Cut(string(b), "\n")
-		r, ok := strings.CutPrefix(first, "recipe:")
-		if !ok {
-			return badCallf("%s:1: the first line must name the recipe: write recipe: sft", name)
-		}
-		path, src = name, append([]byte("#"), b...) // the line becomes a comment, so that line numbers stay
-		name = strings.TrimSpace(r)
+	name, path, src, err := settingsFile(c.Recipe)
+	if err != nil {
+		return err
 	}
 	p, cfg, err := recipe.Parse(name, path, src, c.Settings)
 	if err != nil {
@@ -78,6 +68,23 @@ func (c *runCmd) Run(a *app) error {
 	defer r.Close()
 	s.Run = r
 	return execute(ctx, a, s, c.JSON)
+}
+
+// settingsFile reads what names a recipe: its name, or a YAML file that names it in its first line and holds settings.
+func settingsFile(arg string) (name, path string, src []byte, err error) {
+	if !strings.HasSuffix(arg, ".yaml") && !strings.HasSuffix(arg, ".yml") {
+		return arg, "", nil, nil
+	}
+	b, err := os.ReadFile(arg)
+	if err != nil {
+		return "", "", nil, badCall{err}
+	}
+	first, _, _ := strings.Cut(string(b), "\n")
+	name, ok := strings.CutPrefix(first, "recipe:")
+	if !ok {
+		return "", "", nil, badCallf("%s:1: the first line must name the recipe: write recipe: sft", arg)
+	}
+	return strings.TrimSpace(name), arg, append([]byte("#"), b...), nil // the line becomes a comment, so that line numbers stay
 }
 
 type resumeCmd struct {
@@ -262,6 +269,10 @@ func dryRun(ctx context.Context, a *app, name string, cfg recipe.Config) error {
 			continue
 		}
 		streams, err := s.FirstBatch(ctx, n)
+		if errors.Is(err, train.ErrUnbuilt) {
+			fmt.Fprintln(a.out, err)
+			continue
+		}
 		if err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -19,7 +20,7 @@ import (
 )
 
 type sweepCmd struct {
-	Recipe   string   `arg:"" help:"A recipe's name."`
+	Recipe   string   `arg:"" help:"A recipe's name, or a YAML file whose first line is recipe: NAME."`
 	Settings []string `arg:"" optional:"" help:"key=value, key=a,b,c or key=1..3."`
 	Jobs     int      `default:"1" help:"Runs at a time, each in a process of its own."`
 	Runs     string   `default:"runs/sweep" help:"Folder of the run folders."`
@@ -30,12 +31,17 @@ func (sweepCmd) Help() string {
 	return `Runs a recipe for every combination of settings and prints one table, seeds averaged. Runs that are there already are taken as they are, stopped ones go on: after Ctrl-C the same command continues. Stages that runs have in common are computed once. A comma that belongs to a value is written \, .
 
   hone sweep grpo lr=1e-4,3e-4 seed=1..3
-  hone sweep warmup-grpo grpo.lr=3e-5,1e-4 grpo.clip_range.high=0.2,0.28 --jobs 2`
+  hone sweep warmup-grpo grpo.lr=3e-5,1e-4 grpo.clip_range.high=0.2,0.28 --jobs 2
+  hone sweep my.yaml seed=1..3`
 }
 
 // Run sweeps.
 func (c *sweepCmd) Run(a *app) error {
-	if _, err := recipe.Get(c.Recipe); err != nil {
+	name, path, src, err := settingsFile(c.Recipe)
+	if err != nil {
+		return err
+	}
+	if _, err := recipe.Get(name); err != nil {
 		return badCall{err}
 	}
 	var axes []claim.Axis
@@ -46,8 +52,15 @@ func (c *sweepCmd) Run(a *app) error {
 		}
 		axes = append(axes, x)
 	}
-	jobs := claim.Grid(c.Recipe, axes)
-	runs, err := executor(a, c.Runs, c.Jobs, "sweep").Run(a.ctx, jobs)
+	jobs := claim.Grid(name, axes)
+	x := executor(a, c.Runs, c.Jobs, "sweep")
+	if x.Path, x.Source = path, src; path != "" { // runs are called after the file
+		base := strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+		for i := range jobs {
+			jobs[i].Name = base + strings.TrimPrefix(jobs[i].Name, name)
+		}
+	}
+	runs, err := x.Run(a.ctx, jobs)
 	if err != nil {
 		return again(a.ctx, err)
 	}

@@ -69,6 +69,21 @@ func TestExecutor(t *testing.T) {
 	if _, err := x.Run(context.Background(), []Job{{"three", "sft", []string{"stesp=3"}}}); err == nil || !strings.Contains(err.Error(), "three") || calls.Load() != 3 {
 		t.Errorf("a typo: %v", err)
 	}
+	file := *x
+	file.Path, file.Source = "base.yaml", []byte("steps: 3\nseed: 7\n")
+	file.Launch = func(_ context.Context, args []string) error {
+		if args[1] != "base.yaml" {
+			t.Errorf("launched %v", args)
+		}
+		return errors.New("no room")
+	}
+	p, err := file.prepare(Job{"five", "sft", []string{"steps=2"}})
+	if err != nil || !strings.Contains(string(p.yaml), "seed: 7") || !strings.Contains(string(p.yaml), "steps: 2") {
+		t.Errorf("settings under a job's own: %v\n%s", err, p.yaml)
+	}
+	if _, err := file.Run(context.Background(), []Job{{"five", "sft", nil}}); err == nil {
+		t.Error("nothing was launched")
+	}
 	broken := *x
 	broken.Launch = func(context.Context, []string) error { return errors.New("no room") }
 	if _, err := broken.Run(context.Background(), []Job{{"four", "sft", quick}}); err == nil || !strings.Contains(err.Error(), "four") || !strings.Contains(err.Error(), "no room") {

@@ -27,6 +27,8 @@ type Job struct {
 type Executor struct {
 	Runs   string // folder of the run folders
 	Cache  string // folder of stages that runs share; "" = none
+	Path   string // file with settings of all jobs, which their own override; "" = none
+	Source []byte // what it holds
 	Jobs   int    // at a time
 	Launch func(ctx context.Context, args []string) error
 	Told   func(done, total int, job Job, what string) // progress; may be nil
@@ -82,12 +84,16 @@ func (x *Executor) Run(ctx context.Context, jobs []Job) ([]*run.Run, error) {
 
 func (x *Executor) prepare(j Job) (prepared, error) {
 	settings := append(slices.Clone(j.Settings), "name="+j.Name, "runs="+x.Runs, "cache="+x.Cache)
-	_, cfg, err := recipe.Parse(j.Recipe, "", nil, settings)
+	_, cfg, err := recipe.Parse(j.Recipe, x.Path, x.Source, settings)
 	if err != nil {
 		return prepared{}, err
 	}
 	yaml, err := recipe.Resolved(j.Recipe, cfg)
-	return prepared{j, append([]string{"run", j.Recipe}, settings...), yaml}, err
+	what := j.Recipe
+	if x.Path != "" {
+		what = x.Path
+	}
+	return prepared{j, append([]string{"run", what}, settings...), yaml}, err
 }
 
 // one finds the job's run, or makes it.
