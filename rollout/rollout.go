@@ -183,6 +183,19 @@ func Score(ctx context.Context, f engine.Frozen, rows []engine.Row, channel stri
 	return nil
 }
 
+// ScoreTerm writes a row term of every row's sequence under a frozen model into a channel, anew each time: the model may have moved.
+func ScoreTerm(ctx context.Context, f engine.Frozen, rows []engine.Row, term engine.RowTerm, channel string) error {
+	seqs := (&engine.Batch{Streams: []engine.Stream{{Rows: rows}}}).Sequences()
+	scores, err := f.Score(ctx, seqs, engine.Want{Term: term})
+	if err != nil {
+		return err
+	}
+	for i, s := range seqs {
+		s.SetChannel(channel, scores[i].Term)
+	}
+	return nil
+}
+
 // Episodes lists the episodes of all groups.
 func Episodes(groups []*Group) []*Episode {
 	var out []*Episode
