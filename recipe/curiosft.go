@@ -189,7 +189,7 @@ func init() {
 	quick := []string{"warmup.steps=2", "sft.steps=5", "sft.rows=40", "sft.batch=4", "sft.warmup=1", "sft.sync=2", "grpo.steps=3", "grpo.problems=3", "grpo.group_size=4", "grpo.max_tokens=8", "grpo.overlong=7", "grpo.temperature=1.5"}
 	Register(Paper{Name: "curiosft", Title: "Learning While Staying Curious: Entropy-Preserving Supervised Fine-Tuning via Adaptive Self-Distillation for Large Reasoning Models",
 		ArXiv: "2602.02244", Org: "City University of Hong Kong, HKUST, CUHK", Date: "2026-02-02",
-		About: "SFT that also stays near its own heated older copy, so that RL finds something to explore", OnPolicy: true, Quick: quick,
+		About: "SFT that also stays near its own heated older copy, so that RL finds something to explore", OnPolicy: true, Quick: quick, Claim: curioClaim,
 		Reduces: []Reduction{
 			{With: []string{"sft.alpha=0", "warmup.steps=0", "sft.steps=6", "grpo.steps=0"}, To: "sft", ToWith: []string{"schedule=cosine", "min_lr=1e-7", "warmup=1"}},
 			{With: []string{"sft.alpha=0", "warmup.steps=0", "sft.steps=4", "grpo.steps=4"}, To: "warmup-grpo", ToWith: []string{"sft.schedule=cosine", "sft.min_lr=1e-7", "sft.warmup=1"}}},
