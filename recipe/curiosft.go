@@ -2,6 +2,7 @@ package recipe
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/hone-lm/hone/engine"
@@ -73,6 +74,9 @@ func (m *CurioSFT) Prepare(ctx context.Context, s *train.Step) error {
 		return nil
 	}
 	h, err := demoEntropies(ctx, s.Engine, m.rows[:min(256, len(m.rows))])
+	if err == nil && len(h) == 0 {
+		err = errors.New("the pivot cannot be measured: no row has a demonstrated token; set pivot, or change train_on")
+	}
 	if err != nil {
 		return err
 	}

@@ -342,12 +342,15 @@ func TestCurioSFTResume(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains for seconds")
 	}
-	settings := []string{"sft.sync=3", "sft.share=0.3", "sft.divergence=kl", "sft.entropy=0.1", "sft.entropy_top=0.5", "sft.valid=0.3", "sft.valid_every=2", "grpo.steps=0"}
-	want := whole(t, "curiosft", settings...)
-	sameBytes(t, want, piecewise(t, "curiosft", settings...))
-	other := whole(t, "curiosft", append(settings, "sft.share=0.9")...)
-	if lasting(t, want)[run.MetricsFile] == lasting(t, other)[run.MetricsFile] {
-		t.Error("the teacher's share changes nothing")
+	common := []string{"sft.sync=3", "grpo.steps=0"}
+	for _, settings := range [][]string{{"lora.rank=2"}, {"sft.divergence=kl", "sft.entropy=0.1", "sft.entropy_top=0.5", "sft.valid=0.3", "sft.valid_every=2"}} {
+		settings = append(settings, common...)
+		want := whole(t, "curiosft", append(settings, "sft.share=0.3")...)
+		sameBytes(t, want, piecewise(t, "curiosft", append(settings, "sft.share=0.3")...))
+		other := whole(t, "curiosft", append(settings, "sft.share=0.9")...)
+		if lasting(t, want)[run.MetricsFile] == lasting(t, other)[run.MetricsFile] {
+			t.Errorf("%v: the teacher's share changes nothing", settings)
+		}
 	}
 }
 
