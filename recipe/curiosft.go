@@ -73,7 +73,7 @@ func (m *CurioSFT) Prepare(ctx context.Context, s *train.Step) error {
 	if m.Alpha == 0 || m.Tau > 0 || m.Pivot > 0 {
 		return nil
 	}
-	h, err := demoEntropies(ctx, s.Engine, m.rows[:min(256, len(m.rows))])
+	h, err := rollout.Entropies(ctx, s.Engine, m.rows[:min(256, len(m.rows))], engine.KindDemo)
 	if err == nil && len(h) == 0 {
 		err = errors.New("the pivot cannot be measured: no row has a demonstrated token; set pivot, or change train_on")
 	}
@@ -87,19 +87,6 @@ func (m *CurioSFT) Prepare(ctx context.Context, s *train.Step) error {
 
 // sureEntropy is where the method takes a token for decided, in nats: no pivot lies below.
 const sureEntropy = 0.03
-
-// demoEntropies returns the entropies of all demonstrated tokens.
-func demoEntropies(ctx context.Context, e engine.Engine, rows []*engine.Sequence) (h []float32, err error) {
-	scores, err := e.Score(ctx, rows, engine.Want{Entropy: true})
-	for i, s := range scores {
-		for t, x := range s.Entropy {
-			if rows[i].KindAt(t) == engine.KindDemo {
-				h = append(h, x)
-			}
-		}
-	}
-	return h, err
-}
 
 // temperature is how the teacher's logits are divided.
 func (m *CurioSFT) temperature() objective.Temperature {

@@ -11,6 +11,7 @@ import (
 	"github.com/hone-lm/hone/engine"
 	"github.com/hone-lm/hone/engine/local"
 	"github.com/hone-lm/hone/objective"
+	"github.com/hone-lm/hone/rollout"
 	"github.com/hone-lm/hone/run"
 	"github.com/hone-lm/hone/train"
 )
@@ -266,7 +267,7 @@ func TestCurioSFTPivot(t *testing.T) {
 	s, _ := curioBatch(t)
 	n := &s.Plan.Nodes[1]
 	m := n.Method.(*CurioSFT)
-	h, err := demoEntropies(context.Background(), s.Engine, m.rows)
+	h, err := rollout.Entropies(context.Background(), s.Engine, m.rows, engine.KindDemo)
 	if err != nil {
 		t.Fatal(err)
 	}
