@@ -35,8 +35,8 @@ type Result struct {
 	Correct  []bool         // of the first answer to each problem, in the suite's order
 	PassAt   stats.Interval // unbiased pass@Samples, when Samples > 1
 	Length   float64        // mean sampled tokens an answer
-	Entropy  float64
-	Ungraded int // answers whose grading failed or timed out: counted as not correct, and reported
+	Entropy  float64        // nats a sampled token: the mean of -log p, which estimates the policy's entropy when answers are drawn at temperature 1
+	Ungraded int            // answers whose grading failed or timed out: counted as not correct, and reported
 	Cost     reward.Cost
 	Groups   []*rollout.Group
 }
@@ -77,12 +77,14 @@ func (s *Suite) Run(ctx context.Context, env rollout.Env) (*Result, error) {
 				r.Ungraded++
 			}
 			r.Cost.Add(e.Cost)
+			r.Entropy = rollout.AddSurprise(r.Entropy, e)
 			total++
 		}
 		counts, corrects = append(counts, len(g.Episodes)), append(corrects, c)
 	}
 	r.Accuracy = stats.Wilson(right, len(groups))
 	r.Length = float64(r.Cost.Sampled) / float64(total)
+	r.Entropy /= float64(max(1, r.Cost.Sampled))
 	if n > 1 {
 		if r.PassAt, err = stats.MeanPassAtK(counts, corrects, n); err != nil {
 			return nil, err

@@ -97,8 +97,9 @@ func sumSquares(logits []float32, lse float32) float64 {
 // KL(q || p) = sum q_k (log q_k - log p_k), whose derivative is p_k - q_k: distillation of the whole distribution (Hinton et al. 2015).
 type KLTerm struct {
 	Frozen  engine.Frozen
-	Forward bool    // KL(q || p)
-	Temp    float64 // the teacher's logits are divided by it once more; 0 = 1
+	Forward bool        // KL(q || p)
+	Temp    float64     // the teacher's logits are divided by it once more; 0 = 1
+	Heat    Temperature // chosen by the teacher's row, in place of Temp; nil = Temp
 }
 
 func (t KLTerm) Name() string {
@@ -137,18 +138,14 @@ func (t KLTerm) Grad(row engine.LogitRow, weight float32, dLogits []float32) {
 
 // teacher returns what its logits are multiplied by, and the log-sum-exp of the products.
 func (t KLTerm) teacher(row engine.LogitRow) (inv, lse float64) {
-	if t.Temp == 0 || t.Temp == 1 {
+	tau := t.Temp
+	if t.Heat != nil {
+		tau = t.Heat.Of(row.Teacher, row.TeacherLSE)
+	}
+	if tau == 0 || tau == 1 {
 		return 1, float64(row.TeacherLSE)
 	}
-	inv = 1 / t.Temp
-	top, sum := math.Inf(-1), 0.0
-	for _, z := range row.Teacher {
-		top = max(top, float64(z)*inv)
-	}
-	for _, z := range row.Teacher {
-		sum += math.Exp(float64(z)*inv - top)
-	}
-	return inv, top + math.Log(sum)
+	return 1 / tau, logSumExpAt(row.Teacher, tau)
 }
 
 func (t KLTerm) divergence(row engine.LogitRow, inv, lse float64) float64 {

@@ -41,6 +41,7 @@ func TestRowTermValues(t *testing.T) {
 		{KLTerm{Temp: 2}, wide, 0.25 * math.Ln2},
 		{KLTerm{Forward: true, Temp: 2}, wide, 0.25 * math.Ln2},
 		{KLTerm{}, cold, -math.Ln2 + math.Log(2+math.E)},
+		{KLTerm{Temp: 9, Heat: FixedTemperature(2)}, wide, 0.25 * math.Ln2},
 	} {
 		if got := c.term.Value(c.row); math.Abs(float64(got)-c.want) > 1e-6 {
 			t.Errorf("%s %+v: %g, want %g", c.term.Name(), c.term, got, c.want)
@@ -61,7 +62,7 @@ func TestRowTermGradients(t *testing.T) {
 	for i := range logits {
 		logits[i], teacher[i] = float32(rng.New(1, "logits").Normal(uint64(i))), float32(rng.New(2, "logits").Normal(uint64(i)))
 	}
-	for _, term := range []engine.RowTerm{EntropyTerm{}, CollisionTerm{}, KLTerm{}, KLTerm{Forward: true}, KLTerm{Temp: 1.4}, KLTerm{Forward: true, Temp: 0.6}} {
+	for _, term := range []engine.RowTerm{EntropyTerm{}, CollisionTerm{}, KLTerm{}, KLTerm{Forward: true}, KLTerm{Temp: 1.4}, KLTerm{Forward: true, Temp: 0.6}, KLTerm{Forward: true, Heat: AroundPivot(1.2)}} {
 		d := make([]float32, n)
 		for i := range d {
 			d[i] = 3

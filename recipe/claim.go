@@ -132,11 +132,20 @@ func (t *Table) Mean(arm, metric string) stats.Interval {
 
 // Paired returns a - b on a metric: the mean and the 95 % t-interval over the seeds that both arms have.
 func (t *Table) Paired(a, b, metric string) (stats.Interval, error) {
+	return t.paired(a, b, func(o *Outcome) float64 { return value(o.Final, metric) })
+}
+
+// PairedBefore is Paired at the evaluation before the last stage.
+func (t *Table) PairedBefore(a, b, metric string) (stats.Interval, error) {
+	return t.paired(a, b, func(o *Outcome) float64 { return value(o.Before, metric) })
+}
+
+func (t *Table) paired(a, b string, of func(*Outcome) float64) (stats.Interval, error) {
 	var x, y []float64
 	for _, o := range t.Of(a) {
 		for _, p := range t.Of(b) {
 			if p.Seed == o.Seed {
-				x, y = append(x, value(o.Final, metric)), append(y, value(p.Final, metric))
+				x, y = append(x, of(o)), append(y, of(p))
 			}
 		}
 	}

@@ -39,6 +39,19 @@ func KeepTop(rows []engine.Row, keys [][]float32, share float64) {
 	}
 }
 
+// Entropies returns the entropies in nats of all tokens of a kind.
+func Entropies(ctx context.Context, e engine.Engine, seqs []*engine.Sequence, kind engine.Kind) (h []float32, err error) {
+	scores, err := e.Score(ctx, seqs, engine.Want{Entropy: true})
+	for i, s := range scores {
+		for t, x := range s.Entropy {
+			if seqs[i].KindAt(t) == kind {
+				h = append(h, x)
+			}
+		}
+	}
+	return h, err
+}
+
 // Order says which tokens come first when some of a step are to be kept.
 type Order struct {
 	By  string     // top (highest entropy under the current policy), bottom (lowest) or random

@@ -183,6 +183,33 @@ func Score(ctx context.Context, f engine.Frozen, rows []engine.Row, channel stri
 	return nil
 }
 
+// AddSurprise adds -log p of an episode's sampled tokens to a sum, in nats: over tokens drawn at temperature 1 their mean is an unbiased
+// estimate of the policy's entropy.
+func AddSurprise(sum float64, e *Episode) float64 {
+	for _, s := range e.Segs {
+		old := s.Channel(engine.ChanOld)
+		for t := range s.Tokens {
+			if s.KindAt(t) == engine.KindSampled && old != nil {
+				sum -= float64(old[t])
+			}
+		}
+	}
+	return sum
+}
+
+// ScoreTerm writes a row term of every row's sequence under a frozen model into a channel, anew each time: the model may have moved.
+func ScoreTerm(ctx context.Context, f engine.Frozen, rows []engine.Row, term engine.RowTerm, channel string) error {
+	seqs := (&engine.Batch{Streams: []engine.Stream{{Rows: rows}}}).Sequences()
+	scores, err := f.Score(ctx, seqs, engine.Want{Term: term})
+	if err != nil {
+		return err
+	}
+	for i, s := range seqs {
+		s.SetChannel(channel, scores[i].Term)
+	}
+	return nil
+}
+
 // Episodes lists the episodes of all groups.
 func Episodes(groups []*Group) []*Episode {
 	var out []*Episode

@@ -99,17 +99,12 @@ func (s *Session) longest(problems []*task.Problem, answer int) (int, error) {
 
 func (n *Node) samples() bool { return slices.Contains(n.Method.Need().Caps, engine.CapSample) }
 
-// frozenBy counts the frozen copies that there are in a node: its own, and those of nodes before it, which stay.
+// frozenBy counts the frozen copies that there are in a node.
 func (s *Session) frozenBy(node int) int {
-	names := map[string]bool{}
-	for i := range s.Plan.Nodes[:node+1] {
-		if m := s.Plan.Nodes[i].Method; m != nil {
-			for _, name := range m.Need().Frozen {
-				names[name] = true
-			}
-		}
+	if m := s.Plan.Nodes[node].Method; m != nil {
+		return len(m.Need().Frozen)
 	}
-	return len(names)
+	return 0
 }
 
 // Forecast is what a run takes at most, in bytes.

@@ -13,13 +13,17 @@ import (
 // baseFile holds the weights that the run began with, where a later node goes back to them.
 const baseFile = "base.state"
 
-// begin puts the engine at the checkpoint that a node starts from, with a fresh optimiser.
+// begin puts the engine at the checkpoint that a node starts from, with a fresh optimiser and without the frozen models of nodes before it: one
+// that was taken from the cache has left none.
 func (s *Session) begin(ctx context.Context, node int) error {
 	n := &s.Plan.Nodes[node]
 	if node == 0 {
 		if err := s.keepBase(ctx); err != nil {
 			return err
 		}
+	}
+	if d, ok := s.Engine.(interface{ Drop() }); ok {
+		d.Drop()
 	}
 	if n.Kind == Eval && n.From == "" || !s.moved(node) {
 		return nil // the engine is there

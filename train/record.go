@@ -57,14 +57,7 @@ func (r *recorder) episodes(groups []*rollout.Group) {
 				r.reward += e.Grade.Score
 				r.correct += e.Grade.Correct()
 			}
-			for _, s := range e.Segs {
-				old := s.Channel(engine.ChanOld)
-				for t := range s.Tokens {
-					if s.KindAt(t) == engine.KindSampled && old != nil {
-						r.surprise -= float64(old[t])
-					}
-				}
-			}
+			r.surprise = rollout.AddSurprise(r.surprise, e)
 		}
 	}
 }

@@ -375,7 +375,7 @@ func (s *Session) evaluate(ctx context.Context, stage string, step int, end bool
 				if err != nil {
 					return err
 				}
-				v = append(v, run.Value{Name: fmt.Sprintf("pass_at_%d", k), V: p.Mean})
+				v = append(v, run.Value{Name: fmt.Sprintf("pass_at_%d", k), V: p.PassAt.Mean}, run.Value{Name: run.Entropy, V: p.Entropy})
 			}
 		}
 		if len(s.Suites) > 1 {
@@ -394,19 +394,15 @@ func (s *Session) evaluate(ctx context.Context, stage string, step int, end bool
 	return nil
 }
 
-// passAt samples k answers at temperature 1 and estimates the chance that one of them is right.
-func (s *Session) passAt(ctx context.Context, suite *eval.Suite, k int) (stats.Interval, error) {
+// passAt samples k answers at temperature 1: the chance that one of them is right, and the policy's entropy.
+func (s *Session) passAt(ctx context.Context, suite *eval.Suite, k int) (*eval.Result, error) {
 	sampled := *suite
 	sampled.Samples = k
 	if n := s.Common.Eval.PassProblems; n > 0 && n < len(sampled.Problems) {
 		sampled.Problems = sampled.Problems[:n]
 	}
 	sampled.Params.Greedy, sampled.Params.Temperature = false, 1
-	r, err := s.answer(ctx, &sampled, fmt.Sprintf("%s pass@%d", suite.Name, k))
-	if err != nil {
-		return stats.Interval{}, err
-	}
-	return r.PassAt, nil
+	return s.answer(ctx, &sampled, fmt.Sprintf("%s pass@%d", suite.Name, k))
 }
 
 // answer runs a suite and shows how far it has come.

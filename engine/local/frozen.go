@@ -108,6 +108,13 @@ func (f *Frozen) Blend(ctx context.Context, decay float64) error {
 	return nil
 }
 
+// Drop forgets every frozen model: they are no longer part of the state. Whoever holds one may still use it.
+func (e *Engine) Drop() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.frozen, e.order = map[string]*Frozen{}, nil
+}
+
 // Kept returns a frozen model by name, such as one that a loaded state brought.
 func (e *Engine) Kept(name string) (engine.Frozen, bool) {
 	f, ok := e.frozen[name]
