@@ -138,12 +138,12 @@ func (o ImportanceWeighted) appendWeights(out []float64, v *engine.View, tally *
 	o.accumulate(g)
 	for k := range g {
 		g[k] = math.Exp(clamp(g[k], o.LogMin, o.LogMax))
-		tally.Add(quarters[4*k/len(g)], g[k], 1)
+		tally.Add(quarters[(4*k+3)/len(g)], g[k], 1)
 	}
 	return out
 }
 
-// quarters name the parts of a sequence in which weights are tallied: when only the end has any, the method teaches the ends of answers.
+// quarters name the parts of a sequence in which weights are tallied, the last token always in the fourth: when only the end has any, the method teaches the ends of answers.
 var quarters = [4]string{"weight_1", "weight_2", "weight_3", "weight_4"}
 
 func (o ImportanceWeighted) clipRatios(d []float64, tally *engine.Tally) {

@@ -113,8 +113,14 @@ func (r *row) sequence() (*engine.Sequence, error) {
 	return s, nil
 }
 
+// ErrNotBuilt is returned where there is no run, and so none of its rows: in a dry run.
+var ErrNotBuilt = errors.New("its rows are made while the run goes on")
+
 // Rows reads what a build node of this run kept, in the order in which it was kept.
 func (s *Step) Rows(node string) ([]*engine.Sequence, error) {
+	if s.s.Run == nil {
+		return nil, fmt.Errorf("node %s reads the rows of %s: %w", s.Node.Name, node, ErrNotBuilt)
+	}
 	if err := s.s.Run.Sync(); err != nil {
 		return nil, err
 	}

@@ -262,6 +262,10 @@ func dryRun(ctx context.Context, a *app, name string, cfg recipe.Config) error {
 			continue
 		}
 		streams, err := s.FirstBatch(ctx, n)
+		if errors.Is(err, train.ErrNotBuilt) {
+			fmt.Fprintf(a.out, "%v\n", err)
+			continue
+		}
 		if err != nil {
 			return err
 		}
