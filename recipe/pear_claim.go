@@ -10,11 +10,11 @@ import (
 // pearClaim is the card's smallest faithful experiment.
 var pearClaim = &Claim{
 	Says: "Weighting demonstrated tokens by how likely the student is to go on as demonstrated makes SFT a better start for the same RL, although the model is no better right after SFT.",
-	Scale: "nano on countdown with three numbers (the card: four). The teacher is nano after 600 updates on 5,000 demonstrations; 2,000 of its right answers, sampled at temperature 1, teach nano for 90 updates of 64 rows (three epochs), " +
-		"then 100 updates of GRPO with 16 problems x 8 answers. Student and teacher have the same size (the card: a student of half of it). In the mixed arms half of the rows are the expert's verbose traces, and a model fitted on the mixture for 100 updates " +
+	Scale: "nano on countdown with three numbers (the card: four). The teacher is nano after 600 updates on 5,000 verbose demonstrations; 2,000 of its right answers, sampled at temperature 1, teach nano for 90 updates of 64 rows (three epochs), " +
+		"then 100 updates of GRPO with 16 problems x 8 answers. Student and teacher have the same size (the card: a student of half of it). In the mixed arms half of the rows are the expert's traces with a plan in letters first, and a model fitted on the mixture for 100 updates " +
 		"gives the log-probs below the ratio: the slack of the budget is for these updates. Three seeds, five for the deciding pair.",
 	Metric: "pass_at_8", Budget: Budget{Unit: Updates, Slack: 0.15},
-	Common: []string{"model=nano", "eval.problems=500", "eval.pass_at=8", "eval.pass_problems=500", "teacher.steps=600", "teacher.rows=5000", "demos.rows=2000", "demos.max_tokens=48",
+	Common: []string{"model=nano", "eval.problems=500", "eval.pass_at=8", "eval.pass_problems=500", "teacher.steps=600", "teacher.rows=5000", "teacher.form=verbose", "demos.steps=300", "demos.rows=2000", "demos.max_tokens=48",
 		"behaviour.steps=100", "sft.steps=90", "sft.batch=64", "sft.valid=0.05", "sft.valid_every=10", "grpo.steps=100", "grpo.problems=16", "grpo.group_size=8", "grpo.max_tokens=48"},
 	Arms: []Arm{
 		{Name: "sft", Settings: []string{"sft.weights=none"}},
@@ -23,8 +23,8 @@ var pearClaim = &Claim{
 		{Name: "token", Settings: []string{"sft.weights=token"}},
 		{Name: "shuffled", Settings: []string{"sft.weights=token", "sft.shuffle=true"}},
 		{Name: "token, mean 1", Settings: []string{"sft.weights=token", "sft.mean_one=true"}},
-		{Name: "mixed sft", Settings: []string{"sft.weights=none", "demos.foreign=0.5", "behaviour.from=fitted"}},
-		{Name: "mixed token", Settings: []string{"sft.weights=token", "demos.foreign=0.5", "behaviour.from=fitted"}}},
+		{Name: "mixed sft", Settings: []string{"sft.weights=none", "demos.foreign=0.5", "demos.foreign_form=planned", "behaviour.from=fitted"}},
+		{Name: "mixed token", Settings: []string{"sft.weights=token", "demos.foreign=0.5", "demos.foreign_form=planned", "behaviour.from=fitted"}}},
 	A: "token", B: "sft",
 	Rule: Rule{
 		Text: "reproduced if the 95 % paired t-interval over seeds of token - sft on pass@8 after RL lies above 0, token's mean pass@8 before RL is not higher than sft's, and its mean after RL is above shuffled's; " +

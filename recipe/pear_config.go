@@ -126,12 +126,14 @@ func (c *PEARConfig) Plan(b *Build) (train.Plan, error) {
 func defaultPEAR() *PEARConfig {
 	c := &PEARConfig{Common: train.DefaultCommon(),
 		Teacher: SFTStage{Steps: 600, Optim: train.DefaultOptim(1e-3), SFT: defaultSFT()},
-		Demos: PEARDemos{Source: "teacher", Steps: 200, TeacherDemos: TeacherDemos{Task: "countdown", Rows: 2000, Problems: 16, Samples: 4,
-			Keep: "correct", MaxTokens: 32, Temperature: 1, ForeignForm: "verbose"}},
+		Demos: PEARDemos{Source: "teacher", Steps: 300, TeacherDemos: TeacherDemos{Task: "countdown", Rows: 2000, Problems: 16, Samples: 4,
+			Keep: "correct", MaxTokens: 48, Temperature: 1, ForeignForm: "planned"}},
 		Behaviour: PEARBehaviour{From: "sampled", Steps: 100, Batch: 64, Optim: train.DefaultOptim(1e-3)},
 		SFT: PEARStage{Steps: 90, Optim: train.DefaultOptim(1e-3), PEAR: PEAR{SFT: defaultSFT(), Weights: "token", Block: 4, Gamma: 0.999,
 			Low: -0.08, High: 0.3, LogMin: -10, LogMax: 5}},
 		GRPO: GRPOStage{Steps: 100, Passes: 1, Minibatches: 1, Optim: train.DefaultOptim(1e-4), GRPO: defaultGRPO()}}
-	c.GRPO.Problems, c.Eval.PassAt, c.Eval.PassProblems = 16, 8, 200
+	c.Teacher.Data.Form = "verbose" // weights are products over what follows: answers of some length show them
+	c.GRPO.Problems, c.GRPO.MaxTokens = 16, 48
+	c.Eval.PassAt, c.Eval.PassProblems = 8, 200
 	return c
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -351,6 +353,42 @@ func TestPEARMetrics(t *testing.T) {
 	}
 	if len(keys) != 3 {
 		t.Errorf("%d keys for three steps", len(keys))
+	}
+}
+
+// Arms share the stages before SFT through the cache; the content of another teacher's run, not its name, says what its demonstrations are.
+func TestPEARCache(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains")
+	}
+	one, two := exec(t, launch(t, "sft", t.TempDir(), "eval.problems=0")), exec(t, launch(t, "sft", t.TempDir(), "eval.problems=0", "lr=3e-3"))
+	cache := filepath.Join(t.TempDir(), "cache")
+	want := lasting(t, whole(t, "pear"))
+	for _, c := range []struct {
+		settings []string
+		kept     int // stages in the cache after it
+	}{
+		{nil, 5}, {nil, 5}, // base, teacher, demos, sft, grpo
+		{[]string{"sft.weights=block"}, 7},
+		{[]string{"demos.teacher=" + one}, 10},
+		{[]string{"demos.teacher=" + one}, 10},
+		{[]string{"demos.teacher=" + one, "sft.shuffle=true"}, 12},
+		{[]string{"demos.teacher=" + one}, 15}, // whose weights have changed
+	} {
+		if c.kept == 15 {
+			state := filepath.Join(run.CheckpointsDir, "sft@000006", "engine.state")
+			if err := os.WriteFile(filepath.Join(one, state), []byte(read(t, two, state)), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := launch(t, "pear", t.TempDir(), append(c.settings, "cache="+cache)...)
+		got := lasting(t, exec(t, s))
+		if n, _ := filepath.Glob(filepath.Join(cache, "*", "cached.json")); len(n) != c.kept {
+			t.Errorf("%v: %d stages in the cache, want %d", c.settings, len(n), c.kept)
+		}
+		if c.settings == nil && got[run.MetricsFile] != want[run.MetricsFile] {
+			t.Error("the cache changed the metrics")
+		}
 	}
 }
 

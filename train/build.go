@@ -114,12 +114,12 @@ func (r *row) sequence() (*engine.Sequence, error) {
 }
 
 // ErrNotBuilt is returned where there is no run, and so none of its rows: in a dry run.
-var ErrNotBuilt = errors.New("its rows are made while the run goes on")
+var ErrNotBuilt = errors.New("are made while the run goes on")
 
 // Rows reads what a build node of this run kept, in the order in which it was kept.
 func (s *Step) Rows(node string) ([]*engine.Sequence, error) {
 	if s.s.Run == nil {
-		return nil, fmt.Errorf("node %s reads the rows of %s: %w", s.Node.Name, node, ErrNotBuilt)
+		return nil, fmt.Errorf("the rows of %s, which it reads, %w", node, ErrNotBuilt)
 	}
 	if err := s.s.Run.Sync(); err != nil {
 		return nil, err
