@@ -3,6 +3,7 @@ package recipe
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/hone-lm/hone/engine"
@@ -195,7 +196,7 @@ func (m *ScoredRows) Collect(ctx context.Context, s *train.Step) ([]*rollout.Gro
 	var groups []*rollout.Group
 	for i, r := range rows {
 		row := *r
-		row.Chan = nil
+		row.Chan = maps.Clone(r.Chan)
 		row.SetChannel(engine.ChanOld, scores[i].LogProb)
 		groups = append(groups, &rollout.Group{Key: r.ID.Problem, Episodes: []*reward.Episode{{Segs: []*engine.Sequence{&row}}}})
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/hone-lm/hone/objective"
 	"github.com/hone-lm/hone/rollout"
 	"github.com/hone-lm/hone/run"
+	"github.com/hone-lm/hone/task"
 	"github.com/hone-lm/hone/train"
 )
 
@@ -156,6 +157,21 @@ func TestPEARGradient(t *testing.T) {
 		s, streams := lastBatch(t, "pear", append(more, "model="+start, "demos.max_tokens=24", "grpo.steps=0")...)
 		e := s.Engine.(*local.Engine)
 		got, _ := gradient(t, e, streams, nil)
+		b := &bench{t, s, streams}
+		whole, _, _ := b.run(1<<20, 2, nil)
+		if one, _, _ := b.run(1<<20, 1, nil); !sameBits(whole, one) {
+			t.Errorf("%v: GOMAXPROCS changes the gradient", more)
+		}
+		if split, _, _ := b.run(40, 2, nil); relative(whole, split) > far {
+			t.Errorf("%v: micro-batches change the gradient by %g", more, relative(whole, split))
+		}
+		batch, err := engine.Normalise(streams)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if worst, largest := off(t, e, &batch.Streams[0], 1); worst > 5e-3*largest || largest == 0 {
+			t.Errorf("%v: derivatives are %g off, the largest is %g", more, worst, largest)
+		}
 		views := scored(t, e, &streams[0], streams[0].Rows)
 		for i := range views {
 			views[i].Row.Scale = 1
@@ -267,22 +283,22 @@ func TestPEARSources(t *testing.T) {
 	}
 }
 
-// Only right answers become demonstrations, and no more than are wanted; the stage goes on counting after an interruption.
+// Only right answers become demonstrations where that is asked for, and no more than are wanted; the stage goes on counting after an interruption.
 func TestTeacherDemosKeep(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains")
 	}
-	settings := []string{"demos.task=chain_sum?level=2&digits=1", "demos.keep=correct", "demos.problems=16", "demos.rows=12", "demos.steps=12", "demos.max_tokens=16", "demos.temperature=0.7",
+	settings := []string{"demos.task=chain_sum?level=2&digits=1", "demos.problems=16", "demos.rows=12", "demos.steps=12", "demos.max_tokens=16", "demos.temperature=0.7",
 		"teacher.data=chain_sum?level=2&digits=1", "teacher.steps=40", "teacher.batch=32", "teacher.rows=200", "grpo.steps=0", "sft.steps=2"}
-	rows := func(root string, stop int) []byte {
+	finish := func(root, keep string, stop int) *train.Session {
 		for round := range 70 {
-			s := launch(t, "pear", root, settings...)
+			s := launch(t, "pear", root, append(settings, "demos.keep="+keep)...)
 			if stop > 0 && round < 60 {
 				s.InterruptAfter(stop)
 			}
 			err := errors.Join(s.Exec(context.Background()), s.Run.Close())
 			if err == nil {
-				return []byte(read(t, s.Run.Dir, "rows", "demos.jsonl"))
+				return s
 			}
 			if !errors.Is(err, train.ErrInterrupted) {
 				t.Fatal(err)
@@ -291,28 +307,34 @@ func TestTeacherDemosKeep(t *testing.T) {
 		t.Fatal("the run does not come to its end")
 		return nil
 	}
-	want := rows(t.TempDir(), 0)
-	if n := bytes.Count(want, []byte("\n")); n != 12 {
-		t.Errorf("%d rows of 12", n)
-	}
-	if !bytes.Equal(want, rows(t.TempDir(), 5)) {
+	whole := finish(t.TempDir(), "correct", 0)
+	if again := finish(t.TempDir(), "correct", 5); read(t, whole.Run.Dir, "rows", "demos.jsonl") != read(t, again.Run.Dir, "rows", "demos.jsonl") {
 		t.Error("an interruption changed the rows")
 	}
-	s := launch(t, "pear", t.TempDir(), settings...)
-	defer s.Run.Close()
-	n := &s.Plan.Nodes[2]
-	if n.Name != "demos" {
-		t.Fatal(n.Name)
-	}
-	checked := 0
-	for line := range strings.Lines(string(want)) {
-		if !strings.Contains(line, engine.ChanOld) || !strings.Contains(line, `"stop":"eos"`) {
-			t.Errorf("row %s", line)
+	for _, c := range []struct {
+		keep  string
+		s     *train.Session
+		right bool
+	}{{"correct", whole, true}, {"all", finish(t.TempDir(), "all", 0), false}} {
+		n := &c.s.Plan.Nodes[2]
+		problems := map[string]*task.Problem{}
+		for i := range 16 * 12 {
+			p, err := n.Source.At(i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			problems[p.ID] = p
 		}
-		checked++
-	}
-	if checked == 0 {
-		t.Error("nothing was checked")
+		rows, right := c.s.Plan.Nodes[3].Method.(*PEAR).rows, 0
+		for _, r := range rows {
+			text := c.s.Env.Format.Tok.Decode(answerIDs(r, nil), true)
+			if n.Grader.Check(problems[r.ID.Problem], text).Verdict == task.Correct {
+				right++
+			}
+		}
+		if len(rows) != 12 || (right == 12) != c.right {
+			t.Errorf("keep=%s: %d rows of 12, %d right", c.keep, len(rows), right)
+		}
 	}
 }
 
