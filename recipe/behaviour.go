@@ -144,7 +144,12 @@ func (m *TeacherDemos) node(b *Build, name string, steps int) (train.Node, error
 		return train.Node{}, err
 	}
 	m.other = secondModel{ref: m.Teacher, common: *b.Common}
-	m.expert, err = b.Expert(m.Task, task.Form(m.ForeignForm))
+	if m.expert, err = b.Expert(m.Task, task.Form(m.ForeignForm)); err == nil && m.Foreign > 0 {
+		var first *task.Problem // an expert that cannot write this form says so before any work
+		if first, err = source.At(0); err == nil {
+			_, err = m.expert(first)
+		}
+	}
 	params := engine.Params{Temperature: float32(m.Temperature), MaxTokens: m.MaxTokens}
 	return train.Node{Name: name, Kind: train.Build, Method: m, Steps: steps, Source: source, Grader: t, Params: params, Keep: m.keep}, err
 }

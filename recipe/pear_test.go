@@ -18,6 +18,7 @@ import (
 	"github.com/hone-lm/hone/rollout"
 	"github.com/hone-lm/hone/run"
 	"github.com/hone-lm/hone/task"
+	"github.com/hone-lm/hone/token"
 	"github.com/hone-lm/hone/train"
 )
 
@@ -378,6 +379,48 @@ func TestPEARMetrics(t *testing.T) {
 	}
 }
 
+// Stopped at every step a run with rows of two styles, or with a frozen model that scores each batch, goes on to the same bytes.
+func TestPEARResume(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains")
+	}
+	for _, more := range [][]string{{"demos.foreign=0.5", "behaviour.from=fitted", "sft.shuffle=true"}, {"demos.source=data", "behaviour.from=start", "sft.steps=8"}} {
+		more = append(more, "grpo.steps=0")
+		sameBytes(t, whole(t, "pear", more...), piecewise(t, "pear", more...))
+	}
+}
+
+// What cannot work is said before any work, or before the first row.
+func TestPEARRefuses(t *testing.T) {
+	_, cfg, err := Parse("pear", "", nil, append(quick("pear"), "demos.foreign=0.5", "behaviour.from=fitted", "demos.foreign_form=prose"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Start(context.Background(), cfg, nil, &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), "prose") {
+		t.Errorf("a form that the expert cannot write: %v", err)
+	}
+	nano := token.Bytes()
+	if err := sameTokens(nano, token.Bytes()); err != nil {
+		t.Error(err)
+	}
+	if err := sameTokens(nano, renamed{nano}); err == nil || !strings.Contains(err.Error(), `id 65 is "A" and "B"`) {
+		t.Errorf("another vocabulary: %v", err)
+	}
+	if err := (&secondModel{ref: "nano"}).open(context.Background(), renamed{nano}); err == nil || !strings.Contains(err.Error(), "model nano has another tokenizer") {
+		t.Errorf("a teacher of another vocabulary: %v", err)
+	}
+}
+
+// renamed is a tokenizer whose id 65 has another text.
+type renamed struct{ token.Tokenizer }
+
+func (r renamed) Token(id int32) string {
+	if id == 65 {
+		id++
+	}
+	return r.Tokenizer.Token(id)
+}
+
 // Arms share the stages before SFT through the cache; the content of another teacher's run, not its name, says what its demonstrations are.
 func TestPEARCache(t *testing.T) {
 	if testing.Short() {
@@ -423,7 +466,14 @@ func TestPEARSettings(t *testing.T) {
 		}
 	}
 	checkClaim(t, "pear")
-	for _, arm := range pearClaim.Arms { // every arm resolves to the stages that it names, and spends what the others do
+}
+
+// Every arm of the claim resolves to a plan, and makes as many updates as the others within the budget's slack.
+func TestPEARArms(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes thousands of demonstrations")
+	}
+	for _, arm := range pearClaim.Arms {
 		_, cfg, err := Parse("pear", "", nil, append(slices.Clone(pearClaim.Common), arm.Settings...))
 		if err != nil {
 			t.Fatal(err)
