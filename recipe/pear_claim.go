@@ -7,11 +7,11 @@ import (
 	"github.com/hone-lm/hone/eval/stats"
 )
 
-// pearClaim is the card's smallest faithful experiment.
+// pearClaim is the paper's comparison at the scale of nano.
 var pearClaim = &Claim{
 	Says: "Weighting demonstrated tokens by how likely the student is to go on as demonstrated makes SFT a better start for the same RL, although the model is no better right after SFT.",
-	Scale: "nano on countdown with three numbers (the card: four). The teacher is nano after 600 updates on 5,000 verbose demonstrations; 2,000 of its right answers, sampled at temperature 1, teach nano for 90 updates of 64 rows (three epochs), " +
-		"then 100 updates of GRPO with 16 problems x 8 answers. Student and teacher have the same size (the card: a student of half of it). In the mixed arms half of the rows are the expert's traces with a plan in letters first, and a model fitted on the mixture for 100 updates " +
+	Scale: "nano on countdown with three numbers. The teacher is nano after 600 updates on 5,000 verbose demonstrations; 2,000 of its right answers, sampled at temperature 1, teach nano for 90 updates of 64 rows (three epochs), " +
+		"then 100 updates of GRPO with 16 problems x 8 answers. Student and teacher have the same size; the paper's teachers are larger. In the mixed arms half of the rows are the expert's traces with a plan in letters first, and a model fitted on the mixture for 100 updates " +
 		"gives the log-probs below the ratio: the slack of the budget is for these updates. Three seeds, five for the deciding pair.",
 	Metric: "pass_at_8", Budget: Budget{Unit: Updates, Slack: 0.15},
 	Common: []string{"model=nano", "eval.problems=500", "eval.pass_at=8", "eval.pass_problems=500", "teacher.steps=600", "teacher.rows=5000", "teacher.form=verbose", "demos.steps=300", "demos.rows=2000", "demos.max_tokens=48",

@@ -57,7 +57,7 @@ func pearWeights(t *testing.T, raw []float64, prompt, padding int, settings ...s
 	return out
 }
 
-// Card pear, checks 1, 3, 4 and 6, and the second half of 2, with the paper's defaults.
+// Weights worked out by hand, with the paper's defaults: the levels, blocks of one and of everything, padding, on policy, 400 unlikely tokens.
 func TestPEARWeights(t *testing.T) {
 	raw := []float64{0.2, -0.05, -0.5}
 	for _, c := range []struct {
@@ -120,7 +120,7 @@ func fluent(t *testing.T) string {
 	return exec(t, launch(t, "sft", t.TempDir(), "steps=30", "batch=16", "rows=300", "eval.problems=0", "checkpoint.every=0"))
 }
 
-// Card pear, check 2 on the engine: what the model itself has sampled it weighs with exactly 1 at the first step, and both loss and gradient
+// What the model itself has sampled it weighs with exactly 1 at the first step, and both loss and gradient
 // are those of plain SFT to the bit. Log-probs that stand one token off are seen.
 func TestPEAROnPolicy(t *testing.T) {
 	if testing.Short() {
@@ -147,7 +147,7 @@ func TestPEAROnPolicy(t *testing.T) {
 	}
 }
 
-// Card pear, check 5 on the engine: with the log-probs of another model the gradient is that of SFT with the token weights G_t, so nothing
+// With the log-probs of another model the gradient is that of SFT with the token weights G_t, so nothing
 // flows through them.
 func TestPEARGradient(t *testing.T) {
 	if testing.Short() {
