@@ -6,6 +6,9 @@ import "github.com/hone-lm/hone/engine"
 func All() []engine.Objective {
 	all := []engine.Objective{
 		CrossEntropy{},
+		ImportanceWeighted{Level: WeightToken, Gamma: 0.999, Low: -0.08, High: 0.3, LogMin: -10, LogMax: 5},
+		ImportanceWeighted{Level: WeightBlock, Block: 4, Gamma: 0.9, Low: -0.08, High: 0.3, LogMin: -10, LogMax: 5, Center: true, Power: 1},
+		ImportanceWeighted{Level: WeightSequence, Gamma: 1, Low: -0.08, High: 0.3, LogMin: -10, LogMax: 5, MeanOne: true, Shuffle: true, Key: engine.NewKey(1, "shuffle")},
 		Clipped{ClipRange{Low: 0.2, High: 0.28}},
 		Clipped{ClipRange{Low: 0.2, High: 0.2, Dual: 3}},
 		PolicyGradient{},

@@ -48,8 +48,11 @@ var codeVersion = sync.OnceValues(func() (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)[:16]), err
 })
 
+// Identified is implemented by methods whose settings name a model of their own: Identity says what is in it, as settings say only where it is.
+type Identified interface{ Identity() (string, error) }
+
 // nodeKeys names every node of the plan by content. A node's method is described by its settings, so a method whose source, grader or Keep
-// depends on anything else must have a setting for it.
+// depends on anything else must have a setting for it, or be Identified.
 func (s *Session) nodeKeys() ([]string, error) {
 	version, err := codeVersion()
 	if err != nil {
@@ -73,11 +76,11 @@ func (s *Session) nodeKeys() ([]string, error) {
 			Before, From, Name         string
 			Kind                       NodeKind
 			Method                     string
-			Settings                   string
+			Settings, Identity         string
 			Steps, Passes, Minibatches int
 			Optim                      Optim
 			Params                     engine.Params
-		}{before, byName[n.From], n.Name, n.Kind, fmt.Sprintf("%T", n.Method), "", n.Steps, n.Passes, n.Minibatches, n.Optim, n.Params}
+		}{before, byName[n.From], n.Name, n.Kind, fmt.Sprintf("%T", n.Method), "", "", n.Steps, n.Passes, n.Minibatches, n.Optim, n.Params}
 		if n.Method != nil {
 			settings, err := config.Marshal(n.Method)
 			if err != nil {
@@ -85,6 +88,11 @@ func (s *Session) nodeKeys() ([]string, error) {
 			}
 			if desc.Settings, err = withFiles(string(settings)); err != nil {
 				return nil, fmt.Errorf("cache: settings of node %s: %w", n.Name, err)
+			}
+		}
+		if m, ok := n.Method.(Identified); ok {
+			if desc.Identity, err = m.Identity(); err != nil {
+				return nil, fmt.Errorf("cache: model of node %s: %w", n.Name, err)
 			}
 		}
 		b, err := json.Marshal(desc)
