@@ -136,7 +136,7 @@ func (c *E2C) Plan(b *Build) (train.Plan, error) {
 		if err != nil {
 			return plan, err
 		}
-		m.split = b.Format.Tok.Encode("</plan>", token.EncodeOptions{Special: true})
+		m.split = b.Format.Tok.Encode("</plan>", token.EncodeOptions{Special: true, Joined: true}) // behind the plan
 		n.Method = m
 		plan.Nodes = append(plan.Nodes, n)
 	}
