@@ -27,6 +27,15 @@ type Arm struct {
 	Name     string
 	Recipe   string // "" = the claim's own
 	Settings []string
+	Given    []Given // settings that the runs of another arm decide
+}
+
+// Given is a setting whose value is the mean of a metric over the training steps of another arm's run on the same seed: a control that has to
+// spend as much of something as another arm turned out to. The other arm runs first.
+type Given struct {
+	Key           string // of this arm: share
+	Arm           string // the other arm
+	Stage, Metric string // mix, sft_step
 }
 
 // Budget is what all arms may spend alike; arms that spend more than Slack apart make a table void.
@@ -89,6 +98,8 @@ type Outcome struct {
 	Before  map[string]float64    // the evaluation before the last stage
 	Curve   []Point               // every evaluation
 	Losses  map[string][2]float64 // by stage: first and last validation loss
+	Means   map[string]float64    // of what training steps measured: mix/sft_step, over the steps that have it
+	Given   []string              // the settings that another arm's run gave
 	Updates float64
 	Sampled float64 // tokens
 	Trained float64 // tokens
@@ -194,6 +205,14 @@ func (c *Claim) Check() error {
 		}
 		names[a.Name] = true
 	}
+	for _, a := range c.Arms {
+		for _, g := range a.Given {
+			i := slices.IndexFunc(c.Arms, func(o Arm) bool { return o.Name == g.Arm })
+			if g.Key == "" || g.Stage == "" || g.Metric == "" || i < 0 || len(c.Arms[i].Given) > 0 {
+				return fmt.Errorf("claim: arm %s is given %+v: want a key, a stage, a metric, and an arm that is given nothing itself", a.Name, g)
+			}
+		}
+	}
 	for _, n := range []string{c.A, c.B} {
 		if !names[n] {
 			return fmt.Errorf("claim: the deciding arm %q is not among the arms", n)
@@ -202,6 +221,9 @@ func (c *Claim) Check() error {
 	for _, g := range c.Grids {
 		if !names[g.Arm] || len(g.Values) == 0 || len(g.Keys) == 0 {
 			return fmt.Errorf("claim: grid %s wants one of the arms, keys and values", g.Kind)
+		}
+		if slices.ContainsFunc(c.Arms, func(a Arm) bool { return a.Name == g.Arm && len(a.Given) > 0 }) {
+			return fmt.Errorf("claim: grid %s tunes arm %s, whose settings another arm gives: tune one that stands by itself", g.Kind, g.Arm)
 		}
 	}
 	for _, l := range c.Learns {
