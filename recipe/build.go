@@ -126,7 +126,7 @@ func (b *Build) suite(ref string) (s *eval.Suite, file bool, err error) {
 		return nil, false, err
 	}
 	e := &b.Common.Eval
-	s = &eval.Suite{Name: r.Name, Grader: rollout.TaskGrader{Task: t}, Seed: e.Seed, Params: engine.Params{Greedy: true, MaxTokens: e.MaxTokens}}
+	s = &eval.Suite{Name: r.Name, Grader: rollout.TaskGrader{Task: t}, Seed: e.Seed, Params: engine.Params{Greedy: true, MaxTokens: e.MaxTokens}, Budgets: e.Budgets}
 	split := task.Test
 	if e.Split == "valid" {
 		split = task.Valid

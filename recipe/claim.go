@@ -10,9 +10,10 @@ import (
 
 // Claim is what a paper says and how it is put to the test here, as data: committed before the first result. Package claim runs it.
 type Claim struct {
-	Says   string // the paper's statement, in one sentence
-	Scale  string // how the experiment was scaled down from the card's or the paper's
-	Metric string // a value of the last evaluation: accuracy, pass_at_8, length, gsm8k/accuracy
+	Says   string   // the paper's statement, in one sentence
+	Scale  string   // how the experiment was scaled down from the card's or the paper's
+	Metric string   // a value of the last evaluation: accuracy, pass_at_8, length, gsm8k/accuracy
+	Shows  []string // other values of the last evaluation, for the table
 	Budget Budget
 	Common []string // settings of every arm
 	Arms   []Arm    // in the order of the table; the first is the baseline
@@ -143,18 +144,23 @@ func (t *Table) Mean(arm, metric string) stats.Interval {
 
 // Paired returns a - b on a metric: the mean and the 95 % t-interval over the seeds that both arms have.
 func (t *Table) Paired(a, b, metric string) (stats.Interval, error) {
-	var x, y []float64
-	for _, o := range t.Of(a) {
-		for _, p := range t.Of(b) {
-			if p.Seed == o.Seed {
-				x, y = append(x, value(o.Final, metric)), append(y, value(p.Final, metric))
+	return t.paired(a, b, func(x, y *Outcome) float64 { return value(x.Final, metric) - value(y.Final, metric) })
+}
+
+// paired is the mean over the seeds that both arms have of what tells a's outcome from b's, with its 95 % t-interval.
+func (t *Table) paired(a, b string, difference func(x, y *Outcome) float64) (stats.Interval, error) {
+	var d []float64
+	for _, x := range t.Of(a) {
+		for _, y := range t.Of(b) {
+			if x.Seed == y.Seed {
+				d = append(d, difference(x, y))
 			}
 		}
 	}
-	if len(x) < 2 {
-		return stats.Interval{}, fmt.Errorf("arms %s and %s share %d seeds: an interval needs at least two", a, b, len(x))
+	if len(d) < 2 {
+		return stats.Interval{}, fmt.Errorf("arms %s and %s share %d seeds: an interval needs at least two", a, b, len(d))
 	}
-	return stats.PairedT(y, x)
+	return stats.TInterval(d), nil
 }
 
 func value(m map[string]float64, name string) float64 {

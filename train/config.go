@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/hone-lm/hone/engine"
+	"github.com/hone-lm/hone/eval"
 	"github.com/hone-lm/hone/internal/config"
 )
 
@@ -45,6 +46,7 @@ type EvalConfig struct {
 	PassAt        int    `yaml:"pass_at" help:"samples a problem for pass@k at the end of stages; 0 = off"`
 	PassProblems  int    `yaml:"pass_problems" help:"problems of each suite that pass@k looks at; 0 = all"`
 	MaxTokens     int    `yaml:"max_tokens" help:"longest answer"`
+	Budgets       []int  `yaml:"budgets" help:"numbers of tokens, such as [32, 64]: accuracy if answers are cut there, from the same samples"`
 	Contamination string `yaml:"contamination" help:"training rows that repeat evaluation text: drop (and say how many), error or ignore"`
 	Seed          uint64 `yaml:"seed" help:"of the held-out problems; the same for all seeds of a run"`
 }
@@ -130,6 +132,9 @@ func (c *Common) Validate() error {
 		return &config.FieldError{Field: "eval.split", Msg: fmt.Sprintf("%q: want test, valid or all", c.Eval.Split)}
 	case c.Eval.Problems < 0:
 		return &config.FieldError{Field: "eval.problems", Msg: "want 0 (no evaluation) or a positive count"}
+	}
+	if err := eval.CheckBudgets(c.Eval.Budgets, c.Eval.MaxTokens); err != nil {
+		return &config.FieldError{Field: "eval.budgets", Msg: err.Error()}
 	}
 	return nil
 }

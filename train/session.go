@@ -358,6 +358,10 @@ func (s *Session) evaluate(ctx context.Context, stage string, step int, end bool
 		}
 		v := []run.Value{{Name: run.Accuracy, V: r.Accuracy.Mean}, {Name: run.AccuracyLow, V: r.Accuracy.Low}, {Name: run.AccuracyHigh, V: r.Accuracy.High},
 			{Name: run.Problems, V: float64(r.Accuracy.N)}, {Name: run.Length, V: r.Length}}
+		for _, b := range r.AtBudget {
+			name := run.AccuracyAt(b.Tokens)
+			v = append(v, run.Value{Name: name, V: b.Accuracy.Mean}, run.Value{Name: name + "_low", V: b.Accuracy.Low}, run.Value{Name: name + "_high", V: b.Accuracy.High})
+		}
 		if r.Ungraded > 0 {
 			v = append(v, run.Value{Name: "ungraded", V: float64(r.Ungraded)})
 		}
@@ -397,7 +401,7 @@ func (s *Session) evaluate(ctx context.Context, stage string, step int, end bool
 // passAt samples k answers at temperature 1 and estimates the chance that one of them is right.
 func (s *Session) passAt(ctx context.Context, suite *eval.Suite, k int) (stats.Interval, error) {
 	sampled := *suite
-	sampled.Samples = k
+	sampled.Samples, sampled.Budgets = k, nil
 	if n := s.Common.Eval.PassProblems; n > 0 && n < len(sampled.Problems) {
 		sampled.Problems = sampled.Problems[:n]
 	}

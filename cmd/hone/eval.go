@@ -45,6 +45,7 @@ type evalSettings struct {
 	Split     string `yaml:"split" help:"test, valid (for tuning), or all: every problem of a task that reads a file which training never reads"`
 	Problems  int    `yaml:"problems" help:"held-out problems of each task"`
 	MaxTokens int    `yaml:"max_tokens" help:"longest answer"`
+	Budgets   []int  `yaml:"budgets" help:"numbers of tokens, such as [32, 64]: accuracy if answers are cut there, from the same samples"`
 	Samples   int    `yaml:"samples" help:"answers at temperature 1 to each problem, for pass@k; 0 = off"`
 	Seed      uint64 `yaml:"seed" help:"of the held-out problems"`
 	System    string `yaml:"system" help:"system turn"`
@@ -72,6 +73,9 @@ func (s *evalSettings) Validate() error {
 	case s.Context < 0:
 		return config.Errorf("context", "must be 0 (the model's) or a number of tokens, got %d", s.Context)
 	}
+	if err := eval.CheckBudgets(s.Budgets, s.MaxTokens); err != nil {
+		return config.Errorf("budgets", "%v", err)
+	}
 	return config.OneOf("split", s.Split, "test", "valid", "all")
 }
 
@@ -79,7 +83,7 @@ func (s *evalSettings) Validate() error {
 func (s *evalSettings) common() *train.Common {
 	c := train.DefaultCommon()
 	c.Model, c.Adapter, c.System, c.Suffix, c.Context, c.Slots = s.Model, s.Adapter, s.System, s.Suffix, s.Context, s.Slots
-	c.Eval.Split, c.Eval.Problems, c.Eval.MaxTokens, c.Eval.Seed = s.Split, s.Problems, s.MaxTokens, s.Seed
+	c.Eval.Split, c.Eval.Problems, c.Eval.MaxTokens, c.Eval.Budgets, c.Eval.Seed = s.Split, s.Problems, s.MaxTokens, s.Budgets, s.Seed
 	return &c
 }
 
@@ -91,14 +95,23 @@ type evaluated struct {
 }
 
 type evaluatedSuite struct {
-	Name     string      `json:"name"`
-	Accuracy run.Float   `json:"accuracy"`
-	Low      run.Float   `json:"low"`
-	High     run.Float   `json:"high"`
-	N        int         `json:"n"`
-	Length   run.Float   `json:"length"`             // sampled tokens an answer
-	Ungraded int         `json:"ungraded,omitempty"` // grading failed or timed out: counted as not correct
-	PassAt   *passAtInfo `json:"pass_at,omitempty"`
+	Name     string       `json:"name"`
+	Accuracy run.Float    `json:"accuracy"`
+	Low      run.Float    `json:"low"`
+	High     run.Float    `json:"high"`
+	N        int          `json:"n"`
+	Length   run.Float    `json:"length"`             // sampled tokens an answer
+	Ungraded int          `json:"ungraded,omitempty"` // grading failed or timed out: counted as not correct
+	AtBudget []budgetInfo `json:"at_budget,omitempty"`
+	PassAt   *passAtInfo  `json:"pass_at,omitempty"`
+}
+
+// budgetInfo is the accuracy of answers that are cut at so many tokens.
+type budgetInfo struct {
+	Tokens   int       `json:"tokens"`
+	Accuracy run.Float `json:"accuracy"`
+	Low      run.Float `json:"low"`
+	High     run.Float `json:"high"`
 }
 
 type passAtInfo struct {
@@ -152,7 +165,10 @@ func (c *evalCmd) Run(a *app) error {
 		if r.Ungraded > 0 {
 			pass += fmt.Sprintf("  %d not graded", r.Ungraded)
 		}
-		t.row(r.Name, fmt.Sprintf("%.1f %%", 100*r.Accuracy), fmt.Sprintf("[%.1f, %.1f]", 100*r.Low, 100*r.High), fmt.Sprint(r.N), fmt.Sprintf("%.1f", r.Length), pass)
+		t.row(r.Name, percent(r.Accuracy), fmt.Sprintf("[%.1f, %.1f]", 100*r.Low, 100*r.High), fmt.Sprint(r.N), fmt.Sprintf("%.1f", r.Length), pass)
+		for _, b := range r.AtBudget {
+			t.row("", percent(b.Accuracy), fmt.Sprintf("[%.1f, %.1f]", 100*b.Low, 100*b.High), fmt.Sprint(r.N), fmt.Sprintf("at %d", b.Tokens), "")
+		}
 	}
 	t.flush()
 	fmt.Fprintf(a.out, "%s   next: hone chat model=%s\n", wall(out.Seconds), s.Model)
@@ -175,8 +191,12 @@ func measure(a *app, suite *eval.Suite, env rollout.Env, samples int) (*evaluate
 	}
 	acc := r.Accuracy
 	out := &evaluatedSuite{Name: suite.Name, Accuracy: run.Float(acc.Mean), Low: run.Float(acc.Low), High: run.Float(acc.High), N: acc.N, Length: run.Float(r.Length), Ungraded: r.Ungraded}
+	for _, b := range r.AtBudget {
+		out.AtBudget = append(out.AtBudget, budgetInfo{b.Tokens, run.Float(b.Accuracy.Mean), run.Float(b.Accuracy.Low), run.Float(b.Accuracy.High)})
+	}
 	if samples > 1 {
 		sampled := *suite
+		sampled.Budgets = nil
 		sampled.Samples, sampled.Params.Greedy, sampled.Params.Temperature = samples, false, 1
 		r, err := answer(sampled, fmt.Sprintf("%s pass@%d", suite.Name, samples))
 		if err != nil {
@@ -186,6 +206,8 @@ func measure(a *app, suite *eval.Suite, env rollout.Env, samples int) (*evaluate
 	}
 	return out, nil
 }
+
+func percent(share run.Float) string { return fmt.Sprintf("%.1f %%", 100*share) }
 
 // loadEval reads the settings; a run's model brings the run's own along as defaults.
 func loadEval(settings []string) (*evalSettings, error) {
@@ -202,7 +224,7 @@ func loadEval(settings []string) (*evalSettings, error) {
 		model := s.Model
 		s = defaultEval()
 		s.Model, s.System, s.Suffix, s.Context, s.Slots = model, c.System, c.Suffix, c.Context, c.Slots
-		s.Split, s.Problems, s.MaxTokens, s.Seed = c.Eval.Split, c.Eval.Problems, c.Eval.MaxTokens, c.Eval.Seed
+		s.Split, s.Problems, s.MaxTokens, s.Budgets, s.Seed = c.Eval.Split, c.Eval.Problems, c.Eval.MaxTokens, c.Eval.Budgets, c.Eval.Seed
 		if s.Task = c.Eval.Task; s.Task == "" {
 			s.Task = stored.EvalTask()
 		}

@@ -135,7 +135,10 @@ func (r *Result) armTable(w *bytes.Buffer) {
 	for s := 1; s <= seeds; s++ {
 		fmt.Fprintf(w, " seed %d |", s)
 	}
-	fmt.Fprintf(w, " updates | sampled tokens | trained tokens | PFLOP | seconds |\n|---|---|%s---|---|---|---|---|\n", strings.Repeat("---|", seeds))
+	for _, name := range c.Shows {
+		fmt.Fprintf(w, " %s |", name)
+	}
+	fmt.Fprintf(w, " updates | sampled tokens | trained tokens | PFLOP | seconds |\n|---|---|%s---|---|---|---|---|\n", strings.Repeat("---|", seeds+len(c.Shows)))
 	for _, a := range c.Arms {
 		of := r.Table.Of(a.Name)
 		m := r.Table.Mean(a.Name, c.Metric)
@@ -146,6 +149,9 @@ func (r *Result) armTable(w *bytes.Buffer) {
 			} else {
 				fmt.Fprint(w, " - |")
 			}
+		}
+		for _, name := range c.Shows {
+			fmt.Fprintf(w, " %s |", number(r.Table.Mean(a.Name, name).Mean))
 		}
 		var u, sm, tr, fl, sec float64
 		for _, o := range of {
