@@ -44,6 +44,20 @@ func againstBudget(metric string) series {
 	}
 }
 
+// againstTokens is the accuracy of answers that a search picked (eval.searches: vote, plan_cluster), with more and more samples, against the
+// tokens that an answer cost.
+func againstTokens(search string) series {
+	return func(o *Outcome) stats.Curve {
+		var points []stats.Point
+		for name, tokens := range o.Final {
+			if size, ok := strings.CutPrefix(name, "length_"+search+"_"); ok {
+				points = append(points, stats.Point{X: tokens, Y: value(o.Final, "accuracy_"+search+"_"+size)})
+			}
+		}
+		return stats.NewCurve(points)
+	}
+}
+
 // againstUpdates is a metric of every evaluation against the run's updates so far.
 func againstUpdates(metric string) series {
 	return func(o *Outcome) stats.Curve {

@@ -381,6 +381,13 @@ func (s *Session) evaluate(ctx context.Context, stage string, step int, end bool
 				}
 				v = append(v, run.Value{Name: fmt.Sprintf("pass_at_%d", k), V: p.Mean})
 			}
+			if s.Plan.Nodes[s.at.Node].Kind != Eval {
+				found, err := s.search(ctx, suite)
+				if err != nil {
+					return err
+				}
+				v = append(v, found...)
+			}
 		}
 		if len(s.Suites) > 1 {
 			for i := range v {
@@ -411,6 +418,25 @@ func (s *Session) passAt(ctx context.Context, suite *eval.Suite, k int) (stats.I
 		return stats.Interval{}, err
 	}
 	return r.PassAt, nil
+}
+
+// search answers a suite in every way of eval.searches: accuracy_vote_8 and length_vote_8, the tokens that an answer then costs.
+func (s *Session) search(ctx context.Context, suite *eval.Suite) (v []run.Value, err error) {
+	c := &s.Common.Eval
+	searches, err := eval.ParseSearches(c.Searches, float32(c.SearchTemperature))
+	if err != nil {
+		return nil, err
+	}
+	for _, by := range searches {
+		r, err := s.answer(ctx, suite.Searched(by, c.SearchProblems), suite.Name+" "+by.Name)
+		if err != nil {
+			return nil, err
+		}
+		name := run.Accuracy + "_" + by.Name
+		v = append(v, run.Value{Name: name, V: r.Accuracy.Mean}, run.Value{Name: name + "_low", V: r.Accuracy.Low}, run.Value{Name: name + "_high", V: r.Accuracy.High},
+			run.Value{Name: run.Length + "_" + by.Name, V: r.Length})
+	}
+	return v, nil
 }
 
 // answer runs a suite and shows how far it has come.
