@@ -79,6 +79,19 @@ func (t *Table) atEqualSpend(a, b string, ofA, ofB series) (stats.Interval, erro
 	return d, err
 }
 
+// toMatch is what a spends for the highest accuracy on b's curve as a multiple of what b spends for it, with its interval over seeds; NaN where a
+// does not get there on some seed.
+func (t *Table) toMatch(a, b string, ofA, ofB series) (stats.Interval, error) {
+	return t.paired(a, b, func(x, y *Outcome) float64 {
+		reference := ofB(y)
+		highest := math.Inf(-1)
+		for _, p := range reference {
+			highest = max(highest, p.Y)
+		}
+		return ofA(x).Reaches(highest) / reference.Reaches(highest)
+	})
+}
+
 // byEqualSpend decides by atEqualSpend: reproduced when a's curve is above b's by more than margin, contradicted when it is not.
 func byEqualSpend(t *Table, a, b string, ofA, ofB series, margin float64) Decision {
 	d, err := t.atEqualSpend(a, b, ofA, ofB)

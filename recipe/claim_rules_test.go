@@ -107,6 +107,26 @@ func TestEqualSpend(t *testing.T) {
 	}
 }
 
+func TestToMatch(t *testing.T) {
+	final := func(c [4]float64) Outcome { // tokens and accuracy of one and of four samples
+		return Outcome{Final: map[string]float64{"length_vote_1": c[0], "accuracy_vote_1": c[1], "length_vote_4": c[2], "accuracy_vote_4": c[3]}}
+	}
+	of := againstTokens("vote")
+	for _, c := range []struct {
+		a, b [4]float64
+		want float64
+	}{
+		{[4]float64{10, .1, 50, .5}, [4]float64{20, .2, 80, .3}, 30. / 80}, // a has .3 half-way, b at its end
+		{[4]float64{10, .1, 50, .5}, [4]float64{20, .3, 80, .2}, 30. / 20}, // b's best is its first
+		{[4]float64{10, .1, 50, .5}, [4]float64{20, .3, 80, .6}, math.NaN()},
+	} {
+		d, err := outcomes([][4]float64{c.a, c.a}, [][4]float64{c.b, c.b}, final).toMatch("a", "b", of, of)
+		if err != nil || math.IsNaN(d.Mean) != math.IsNaN(c.want) || math.Abs(d.Mean-c.want) > 1e-12 {
+			t.Errorf("%v against %v: %+v, %v, want %g", c.a, c.b, d, err, c.want)
+		}
+	}
+}
+
 func TestSteps(t *testing.T) {
 	learning := func(accuracies []float64) Outcome { // every 10 updates
 		var o Outcome

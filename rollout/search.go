@@ -151,25 +151,19 @@ func (s *planSearch) choose(ctx context.Context, plans [][]exploration) error {
 	return nil
 }
 
-// judge lets the model write the best plan after reading all, and leaves the sampled one that is most like it. One plan needs no judge.
+// judge lets the model write the best plan after reading all, and leaves the sampled one that is most like it. One plan needs no judge, nor do
+// plans of which not even two fit the context: the first is taken.
 func (s *planSearch) judge(ctx context.Context, plans [][]exploration) error {
 	var prompts []engine.Prompt
 	var of []int
 	for i, problem := range s.problems {
-		if len(plans[i]) == 1 {
-			continue
-		}
-		asked := *problem
-		var b strings.Builder
-		b.WriteString(problem.Question + "\n\nPlans:\n")
-		for k, e := range plans[i] {
-			fmt.Fprintf(&b, "%d. %s\n", k+1, e.text)
-		}
-		b.WriteString("Write the best plan.")
-		asked.Question = b.String()
-		seq, err := s.env.Format.Prompt(&asked)
+		seq, err := s.askJudge(problem, plans[i])
 		if err != nil {
 			return err
+		}
+		if seq == nil {
+			plans[i] = plans[i][:1]
+			continue
 		}
 		params := s.env.Format.Stops(s.env.Params)
 		params.Greedy, params.Stop = true, append(slices.Clone(params.Stop), PlanClose)
@@ -193,6 +187,29 @@ func (s *planSearch) judge(ctx context.Context, plans [][]exploration) error {
 		plans[i] = plans[i][best : best+1]
 	}
 	return nil
+}
+
+// askJudge shows the model the plans, of too many the first that leave room for one more; nil if that is no choice.
+func (s *planSearch) askJudge(problem *task.Problem, plans []exploration) (*engine.Sequence, error) {
+	longest := 0
+	for _, e := range plans {
+		longest = max(longest, e.seq.Count(engine.KindSampled))
+	}
+	for shown := len(plans); shown > 1; shown-- {
+		asked := *problem
+		var b strings.Builder
+		b.WriteString(problem.Question + "\n\nPlans:\n")
+		for k, e := range plans[:shown] {
+			fmt.Fprintf(&b, "%d. %s\n", k+1, e.text)
+		}
+		b.WriteString("Write the best plan.")
+		asked.Question = b.String()
+		seq, err := s.env.Format.Prompt(&asked)
+		if limit := s.env.Engine.Info().Context; err != nil || limit == 0 || len(seq.Tokens)+longest <= limit {
+			return seq, err
+		}
+	}
+	return nil, nil
 }
 
 // execute goes on behind the chosen plans, greedily, and has the answers graded: a group for each problem, an episode for each plan.

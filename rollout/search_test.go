@@ -21,7 +21,10 @@ type planner struct {
 	writes    string            // as judge
 	asked     []string          // what the judge was shown
 	execution int               // executions asked for
+	context   int
 }
+
+func (p *planner) Info() engine.Info { return engine.Info{Context: p.context} }
 
 func (p *planner) Sample(_ context.Context, prompts []engine.Prompt) ([][]*engine.Sequence, error) {
 	var out [][]*engine.Sequence
@@ -136,6 +139,14 @@ func TestPlanSearch(t *testing.T) {
 		}
 		if c.writes != "" && (len(p.asked) != 1 || !strings.Contains(p.asked[0], "1. aaaa\n2. zz\n3. aaab\n4. yz\n")) {
 			t.Errorf("%s: the judge was shown %q", name, p.asked)
+		}
+	}
+	// Of more plans than fit the context the judge sees the first; without a choice of two it is not asked.
+	for context, want := range map[int]string{55: "1. aaaa\n2. zz\nWrite", 40: ""} {
+		p := &planner{plans: plans, executes: executes, writes: "zz", context: context}
+		e := solveOne(t, p, PlanSearch{Plans: len(plans), Choose: ChooseJudged}, 1)[0]
+		if asked := strings.Join(p.asked, ""); !strings.Contains(asked, want) || (want == "") != (asked == "") || (e.Text == "zz</plan>e|2") != (want != "") {
+			t.Errorf("a context of %d tokens: the judge was shown %q and the answer is %q", context, asked, e.Text)
 		}
 	}
 	// A random plan is any of the samples, so frequent ones come more often; its cost is that of one execution.
