@@ -144,11 +144,11 @@ func (t *Table) Mean(arm, metric string) stats.Interval {
 
 // Paired returns a - b on a metric: the mean and the 95 % t-interval over the seeds that both arms have.
 func (t *Table) Paired(a, b, metric string) (stats.Interval, error) {
-	return t.paired(a, b, func(x, y *Outcome) float64 { return value(x.Final, metric) - value(y.Final, metric) })
+	return t.overSeeds(a, b, func(x, y *Outcome) float64 { return value(x.Final, metric) - value(y.Final, metric) })
 }
 
-// paired is the mean over the seeds that both arms have of what tells a's outcome from b's, with its 95 % t-interval.
-func (t *Table) paired(a, b string, difference func(x, y *Outcome) float64) (stats.Interval, error) {
+// overSeeds is the mean over the seeds that both arms have of what tells a's outcome from b's, with its 95 % t-interval.
+func (t *Table) overSeeds(a, b string, difference func(x, y *Outcome) float64) (stats.Interval, error) {
 	var d []float64
 	for _, x := range t.Of(a) {
 		for _, y := range t.Of(b) {

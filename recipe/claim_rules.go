@@ -72,7 +72,7 @@ func againstUpdates(metric string) series {
 // atEqualSpend is how much higher a's curve is than b's on average where both were measured, with its interval over seeds. Over tokens it is the
 // comparison at equal tokens, whatever numbers of tokens the arms were measured at.
 func (t *Table) atEqualSpend(a, b string, ofA, ofB series) (stats.Interval, error) {
-	d, err := t.paired(a, b, func(x, y *Outcome) float64 { return ofA(x).AboveBy(ofB(y)) })
+	d, err := t.overSeeds(a, b, func(x, y *Outcome) float64 { return ofA(x).AboveBy(ofB(y)) })
 	if err == nil && math.IsNaN(d.Mean) {
 		err = fmt.Errorf("%s and %s were not measured over a common range on every seed", a, b)
 	}
@@ -82,7 +82,7 @@ func (t *Table) atEqualSpend(a, b string, ofA, ofB series) (stats.Interval, erro
 // toMatch is what a spends for the highest accuracy on b's curve as a multiple of what b spends for it, with its interval over seeds; NaN where a
 // does not get there on some seed.
 func (t *Table) toMatch(a, b string, ofA, ofB series) (stats.Interval, error) {
-	return t.paired(a, b, func(x, y *Outcome) float64 {
+	return t.overSeeds(a, b, func(x, y *Outcome) float64 {
 		reference := ofB(y)
 		highest := math.Inf(-1)
 		for _, p := range reference {
@@ -124,7 +124,7 @@ func bySteps(t *Table, a, b, metric string, level float64) Decision {
 		}
 		return x
 	}
-	d, err := t.paired(a, b, func(x, y *Outcome) float64 { return updates(x) - updates(y) })
+	d, err := t.overSeeds(a, b, func(x, y *Outcome) float64 { return updates(x) - updates(y) })
 	why := fmt.Sprintf("%s takes %+.4g updates more than %s to %s %g%s", a, d.Mean, b, metric, level, missed)
 	switch {
 	case err != nil:
