@@ -47,7 +47,7 @@ func TrainTokens(tok token.Tokenizer, t *Template, msgs []Message, tools json.Ra
 	}
 	out := Trained{Text: text}
 	for _, p := range parts(text, answers) {
-		ids := encodePart(tok, out.IDs, text[p.from:p.to])
+		ids := token.Continue(tok, out.IDs, text[p.from:p.to], token.EncodeOptions{Special: true})
 		w := float32(0)
 		if on == All || slices.Contains(trained, p) {
 			w = 1
@@ -73,15 +73,9 @@ func PromptTokens(tok token.Tokenizer, t *Template, msgs []Message, tools json.R
 	}
 	var ids []int32
 	for _, p := range parts(text, answers) {
-		ids = append(ids, encodePart(tok, ids, text[p.from:p.to])...)
+		ids = append(ids, token.Continue(tok, ids, text[p.from:p.to], token.EncodeOptions{Special: true})...)
 	}
 	return ids, nil
-}
-
-// encodePart encodes the part of a rendered text that follows the ids before.
-func encodePart(tok token.Tokenizer, before []int32, part string) []int32 {
-	joined := len(before) > 0 && !tok.IsSpecial(before[len(before)-1])
-	return tok.Encode(part, token.EncodeOptions{Special: true, Joined: joined})
 }
 
 // span is a range of bytes of a text, [from, to).

@@ -19,9 +19,9 @@ const (
 
 // Codec turns text into tokens: the model's tokenizer, and its chat template if it has one.
 type Codec struct {
-	Encode func(text string) ([]int32, error) // adds no special tokens
-	Begin  []int32                            // stand before every row that no template renders; nil for most models
-	End    []int32                            // ids that end an answer; the first is appended to a completion that no template renders
+	Encode func(before []int32, text string) ([]int32, error) // of text that goes on behind ids; adds no special tokens
+	Begin  []int32                                            // stand before every row that no template renders; nil for most models
+	End    []int32                                            // ids that end an answer; the first is appended to a completion that no template renders
 	// Chat renders a conversation and gives each token its weight, 0 or 1; nil if the model has no chat template.
 	Chat func(messages []Message, tools json.RawMessage, on TrainOn) (tokens []int32, weights []float32, err error)
 }
@@ -95,17 +95,18 @@ func plain(row *Row, c Codec, on TrainOn, e *Example) error {
 	case len(c.End) == 0:
 		return errors.New("the tokenizer has no end token, so the model cannot learn to stop")
 	}
-	prompt, err := c.Encode(row.Prompt)
+	prompt, err := c.Encode(c.Begin, row.Prompt)
 	if err != nil {
 		return fmt.Errorf("prompt: %w", err)
 	}
-	completion, err := c.Encode(row.Completion)
+	before := slices.Concat(c.Begin, prompt)
+	completion, err := c.Encode(before, row.Completion)
 	if err != nil {
 		return fmt.Errorf("completion: %w", err)
 	}
-	e.Tokens = slices.Concat(c.Begin, prompt, completion, c.End[:1])
+	e.Tokens = slices.Concat(before, completion, c.End[:1])
 	e.Weights = make([]float32, len(e.Tokens))
-	from := len(c.Begin) + len(prompt)
+	from := len(before)
 	if on == TrainAll {
 		from = len(c.Begin)
 	}

@@ -23,7 +23,9 @@ func bytesOf(text string) ([]int32, error) {
 	return ids, nil
 }
 
-func codec() Codec { return Codec{Encode: bytesOf, End: []int32{end}} }
+func codec() Codec {
+	return Codec{Encode: func(_ []int32, text string) ([]int32, error) { return bytesOf(text) }, End: []int32{end}}
+}
 
 // chatCodec closes every message with the end token and trains those of the assistant.
 func chatCodec() Codec {

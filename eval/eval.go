@@ -24,6 +24,7 @@ type Suite struct {
 	Solver   rollout.Solver
 	Samples  int           // answers to each problem
 	Params   engine.Params // Greedy for accuracy
+	Budgets  []int         // numbers of tokens at which answers are cut and graded anew, ascending
 	Seed     uint64
 	Told     func(done int) // problems answered so far; from any goroutine; nil = nobody asks
 }
@@ -34,6 +35,7 @@ type Result struct {
 	Accuracy stats.Interval // of the first answer to each problem, Wilson 95 %
 	Correct  []bool         // of the first answer to each problem, in the suite's order
 	PassAt   stats.Interval // unbiased pass@Samples, when Samples > 1
+	AtBudget []Budgeted     // accuracy within each of the suite's budgets
 	Length   float64        // mean sampled tokens an answer
 	Entropy  float64        // nats a sampled token: the mean of -log p, which estimates the policy's entropy when answers are drawn at temperature 1
 	Ungraded int            // answers whose grading failed or timed out: counted as not correct, and reported
@@ -85,6 +87,13 @@ func (s *Suite) Run(ctx context.Context, env rollout.Env) (*Result, error) {
 	r.Accuracy = stats.Wilson(right, len(groups))
 	r.Length = float64(r.Cost.Sampled) / float64(total)
 	r.Entropy /= float64(max(1, r.Cost.Sampled))
+	for _, tokens := range s.Budgets {
+		b, err := s.budgeted(ctx, env.Format, groups, tokens)
+		if err != nil {
+			return nil, fmt.Errorf("suite %s: %w", s.Name, err)
+		}
+		r.AtBudget = append(r.AtBudget, b)
+	}
 	if n > 1 {
 		if r.PassAt, err = stats.MeanPassAtK(counts, corrects, n); err != nil {
 			return nil, err

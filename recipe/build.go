@@ -126,7 +126,7 @@ func (b *Build) suite(ref string) (s *eval.Suite, file bool, err error) {
 		return nil, false, err
 	}
 	e := &b.Common.Eval
-	s = &eval.Suite{Name: r.Name, Grader: rollout.TaskGrader{Task: t}, Seed: e.Seed, Params: engine.Params{Greedy: true, MaxTokens: e.MaxTokens}}
+	s = &eval.Suite{Name: r.Name, Grader: rollout.TaskGrader{Task: t}, Seed: e.Seed, Params: engine.Params{Greedy: true, MaxTokens: e.MaxTokens}, Budgets: e.Budgets}
 	split := task.Test
 	if e.Split == "valid" {
 		split = task.Valid
@@ -293,7 +293,9 @@ func (b *Build) read(d DataConfig) ([]*engine.Sequence, error) {
 // codec joins rows to the tokenizer and the chat template.
 func (b *Build) codec() data.Codec {
 	tok, template := b.Format.Tok, b.Format.Template
-	c := data.Codec{End: tok.EndIDs(), Encode: func(text string) ([]int32, error) { return tok.Encode(text, token.EncodeOptions{}), nil }}
+	c := data.Codec{End: tok.EndIDs(), Encode: func(before []int32, text string) ([]int32, error) {
+		return token.Continue(tok, before, text, token.EncodeOptions{}), nil
+	}}
 	if begin := tok.Encode("", token.EncodeOptions{AddSpecial: true}); len(begin) > 0 && begin[0] == tok.BOS() {
 		c.Begin = begin[:1]
 	}

@@ -10,9 +10,10 @@ import (
 
 // Claim is what a paper says and how it is put to the test here, as data: committed before the first result. Package claim runs it.
 type Claim struct {
-	Says   string // the paper's statement, in one sentence
-	Scale  string // how the experiment was scaled down from the card's or the paper's
-	Metric string // a value of the last evaluation: accuracy, pass_at_8, length, gsm8k/accuracy
+	Says   string   // the paper's statement, in one sentence
+	Scale  string   // how the experiment was scaled down from the card's or the paper's
+	Metric string   // a value of the last evaluation: accuracy, pass_at_8, length, gsm8k/accuracy
+	Shows  []string // other values of the last evaluation, for the table
 	Budget Budget
 	Common []string // settings of every arm
 	Arms   []Arm    // in the order of the table; the first is the baseline
@@ -27,6 +28,15 @@ type Arm struct {
 	Name     string
 	Recipe   string // "" = the claim's own
 	Settings []string
+	Given    []Given // settings that the runs of another arm decide
+}
+
+// Given is a setting whose value is the mean of a metric over the training steps of another arm's run on the same seed: a control that has to
+// spend as much of something as another arm turned out to. The other arm runs first.
+type Given struct {
+	Key           string // of this arm: share
+	Arm           string // the other arm
+	Stage, Metric string // mix, sft_step
 }
 
 // Budget is what all arms may spend alike; arms that spend more than Slack apart make a table void.
@@ -89,6 +99,8 @@ type Outcome struct {
 	Before  map[string]float64    // the evaluation before the last stage
 	Curve   []Point               // every evaluation
 	Losses  map[string][2]float64 // by stage: first and last validation loss
+	Means   map[string]float64    // of what training steps measured: mix/sft_step, over the steps that have it
+	Given   []string              // the settings that another arm's run gave
 	Updates float64
 	Sampled float64 // tokens
 	Trained float64 // tokens
@@ -132,27 +144,28 @@ func (t *Table) Mean(arm, metric string) stats.Interval {
 
 // Paired returns a - b on a metric: the mean and the 95 % t-interval over the seeds that both arms have.
 func (t *Table) Paired(a, b, metric string) (stats.Interval, error) {
-	return t.paired(a, b, func(o *Outcome) float64 { return value(o.Final, metric) })
+	return t.overSeeds(a, b, func(x, y *Outcome) float64 { return value(x.Final, metric) - value(y.Final, metric) })
 }
 
 // PairedBefore is Paired at the evaluation before the last stage.
 func (t *Table) PairedBefore(a, b, metric string) (stats.Interval, error) {
-	return t.paired(a, b, func(o *Outcome) float64 { return value(o.Before, metric) })
+	return t.overSeeds(a, b, func(x, y *Outcome) float64 { return value(x.Before, metric) - value(y.Before, metric) })
 }
 
-func (t *Table) paired(a, b string, of func(*Outcome) float64) (stats.Interval, error) {
-	var x, y []float64
-	for _, o := range t.Of(a) {
-		for _, p := range t.Of(b) {
-			if p.Seed == o.Seed {
-				x, y = append(x, of(o)), append(y, of(p))
+// overSeeds is the mean over the seeds that both arms have of what tells a's outcome from b's, with its 95 % t-interval.
+func (t *Table) overSeeds(a, b string, difference func(x, y *Outcome) float64) (stats.Interval, error) {
+	var d []float64
+	for _, x := range t.Of(a) {
+		for _, y := range t.Of(b) {
+			if x.Seed == y.Seed {
+				d = append(d, difference(x, y))
 			}
 		}
 	}
-	if len(x) < 2 {
-		return stats.Interval{}, fmt.Errorf("arms %s and %s share %d seeds: an interval needs at least two", a, b, len(x))
+	if len(d) < 2 {
+		return stats.Interval{}, fmt.Errorf("arms %s and %s share %d seeds: an interval needs at least two", a, b, len(d))
 	}
-	return stats.PairedT(y, x)
+	return stats.TInterval(d), nil
 }
 
 func value(m map[string]float64, name string) float64 {
@@ -203,6 +216,14 @@ func (c *Claim) Check() error {
 		}
 		names[a.Name] = true
 	}
+	for _, a := range c.Arms {
+		for _, g := range a.Given {
+			i := slices.IndexFunc(c.Arms, func(o Arm) bool { return o.Name == g.Arm })
+			if g.Key == "" || g.Stage == "" || g.Metric == "" || i < 0 || len(c.Arms[i].Given) > 0 {
+				return fmt.Errorf("claim: arm %s is given %+v: want a key, a stage, a metric, and an arm that is given nothing itself", a.Name, g)
+			}
+		}
+	}
 	for _, n := range []string{c.A, c.B} {
 		if !names[n] {
 			return fmt.Errorf("claim: the deciding arm %q is not among the arms", n)
@@ -211,6 +232,9 @@ func (c *Claim) Check() error {
 	for _, g := range c.Grids {
 		if !names[g.Arm] || len(g.Values) == 0 || len(g.Keys) == 0 {
 			return fmt.Errorf("claim: grid %s wants one of the arms, keys and values", g.Kind)
+		}
+		if slices.ContainsFunc(c.Arms, func(a Arm) bool { return a.Name == g.Arm && len(a.Given) > 0 }) {
+			return fmt.Errorf("claim: grid %s tunes arm %s, whose settings another arm gives: tune one that stands by itself", g.Kind, g.Arm)
 		}
 	}
 	for _, l := range c.Learns {

@@ -3,6 +3,10 @@ package recipe
 import (
 	"fmt"
 	"math"
+	"strconv"
+	"strings"
+
+	"github.com/hone-lm/hone/eval/stats"
 )
 
 // aboveAll decides by the paired interval of a - b on the claim's metric, and asks in addition that a's mean is above that of every other arm:
@@ -42,4 +46,117 @@ func rankCorrelation(arms []string, x, y map[string]float64) float64 {
 		xy, xx, yy = xy+p*q, xx+p*p, yy+q*q
 	}
 	return xy / math.Sqrt(xx*yy)
+}
+
+// series reads a curve out of an outcome.
+type series func(o *Outcome) stats.Curve
+
+// againstBudget is a metric of the last evaluation against the tokens that an answer may have: accuracy_at_32, accuracy_at_64 (eval.budgets).
+func againstBudget(metric string) series {
+	return func(o *Outcome) stats.Curve {
+		var points []stats.Point
+		for name, v := range o.Final {
+			if tokens, ok := strings.CutPrefix(name, metric+"_at_"); ok {
+				if n, err := strconv.Atoi(tokens); err == nil { // not its interval's ends
+					points = append(points, stats.Point{X: float64(n), Y: v})
+				}
+			}
+		}
+		return stats.NewCurve(points)
+	}
+}
+
+// againstTokens is the accuracy of answers that a search picked (eval.searches: vote, plan_cluster), with more and more samples, against the
+// tokens that an answer cost.
+func againstTokens(search string) series {
+	return func(o *Outcome) stats.Curve {
+		var points []stats.Point
+		for name, tokens := range o.Final {
+			if size, ok := strings.CutPrefix(name, "length_"+search+"_"); ok {
+				points = append(points, stats.Point{X: tokens, Y: value(o.Final, "accuracy_"+search+"_"+size)})
+			}
+		}
+		return stats.NewCurve(points)
+	}
+}
+
+// againstUpdates is a metric of every evaluation against the run's updates so far.
+func againstUpdates(metric string) series {
+	return func(o *Outcome) stats.Curve {
+		var points []stats.Point
+		for _, p := range o.Curve {
+			points = append(points, stats.Point{X: p.Update, Y: value(p.Values, metric)})
+		}
+		return stats.NewCurve(points)
+	}
+}
+
+// atEqualSpend is how much higher a's curve is than b's on average where both were measured, with its interval over seeds. Over tokens it is the
+// comparison at equal tokens, whatever numbers of tokens the arms were measured at.
+func (t *Table) atEqualSpend(a, b string, ofA, ofB series) (stats.Interval, error) {
+	d, err := t.overSeeds(a, b, func(x, y *Outcome) float64 { return ofA(x).AboveBy(ofB(y)) })
+	if err == nil && math.IsNaN(d.Mean) {
+		err = fmt.Errorf("%s and %s were not measured over a common range on every seed", a, b)
+	}
+	return d, err
+}
+
+// toMatch is what a spends for the highest accuracy on b's curve as a multiple of what b spends for it, with its interval over seeds; NaN where a
+// does not get there on some seed.
+func (t *Table) toMatch(a, b string, ofA, ofB series) (stats.Interval, error) {
+	return t.overSeeds(a, b, func(x, y *Outcome) float64 {
+		reference := ofB(y)
+		highest := math.Inf(-1)
+		for _, p := range reference {
+			highest = max(highest, p.Y)
+		}
+		return ofA(x).Reaches(highest) / reference.Reaches(highest)
+	})
+}
+
+// byEqualSpend decides by atEqualSpend: reproduced when a's curve is above b's by more than margin, contradicted when it is not.
+func byEqualSpend(t *Table, a, b string, ofA, ofB series, margin float64) Decision {
+	d, err := t.atEqualSpend(a, b, ofA, ofB)
+	switch {
+	case err != nil:
+		return Decision{Void, d, err.Error()}
+	case d.Low > margin:
+		return Decision{Reproduced, d, fmt.Sprintf("%s is above %s at equal spend by more than %g", a, b, margin)}
+	case d.High < margin:
+		return Decision{Contradicted, d, fmt.Sprintf("%s is not above %s at equal spend by %g", a, b, margin)}
+	}
+	return Decision{Undecided, d, fmt.Sprintf("the interval of %s - %s at equal spend holds %g", a, b, margin)}
+}
+
+// bySteps decides whether a reaches a level of a metric in fewer updates than b does; the difference is in updates, below 0 where a is sooner.
+// An arm that never gets there counts with its last update, which is too few: so b may, but where a never gets there nothing is reproduced.
+func bySteps(t *Table, a, b, metric string, level float64) Decision {
+	missed := ""
+	updates := func(o *Outcome) float64 {
+		c := againstUpdates(metric)(o)
+		if len(c) == 0 {
+			return math.NaN()
+		}
+		x := c.Reaches(level)
+		if math.IsNaN(x) {
+			if o.Arm == a {
+				missed = fmt.Sprintf("; %s never reached it on seed %d", a, o.Seed)
+			}
+			return c[len(c)-1].X
+		}
+		return x
+	}
+	d, err := t.overSeeds(a, b, func(x, y *Outcome) float64 { return updates(x) - updates(y) })
+	why := fmt.Sprintf("%s takes %+.4g updates more than %s to %s %g%s", a, d.Mean, b, metric, level, missed)
+	switch {
+	case err != nil:
+		return Decision{Void, d, err.Error()}
+	case math.IsNaN(d.Mean):
+		return Decision{Void, d, fmt.Sprintf("%s was not measured on the way on every seed: set eval.every", metric)}
+	case d.High < 0 && missed == "":
+		return Decision{Reproduced, d, why}
+	case d.Low > 0:
+		return Decision{Contradicted, d, why}
+	}
+	return Decision{Undecided, d, why}
 }

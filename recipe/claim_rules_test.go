@@ -1,6 +1,8 @@
 package recipe
 
 import (
+	"fmt"
+	"math"
 	"slices"
 	"testing"
 )
@@ -57,6 +59,101 @@ func TestAboveAll(t *testing.T) {
 		}
 		if d := aboveAll(table, "a", "b", "other"); d.Verdict != c.want {
 			t.Errorf("%+v: %s (%s)", c, d.Verdict, d.Why)
+		}
+	}
+}
+
+// outcomes makes a table of two arms, one outcome a seed.
+func outcomes[T any](a, b []T, make func(T) Outcome) *Table {
+	table := &Table{Claim: &Claim{Metric: "accuracy"}}
+	for arm, list := range map[string][]T{"a": a, "b": b} {
+		for i, v := range list {
+			o := make(v)
+			o.Arm, o.Seed = arm, uint64(i+1)
+			table.Outcomes = append(table.Outcomes, &o)
+		}
+	}
+	return table
+}
+
+func TestEqualSpend(t *testing.T) {
+	type curve map[int]float64
+	final := func(c curve) Outcome {
+		o := Outcome{Final: map[string]float64{"accuracy": 0.9, "length": 50, "accuracy_at_16_low": 7, "accuracy_at_16_high": 7}}
+		for n, v := range c {
+			o.Final[fmt.Sprintf("accuracy_at_%d", n)] = v
+		}
+		return o
+	}
+	low := []curve{{16: .1, 32: .2, 48: .3}, {16: .1, 32: .2, 48: .32}, {16: .12, 32: .2, 48: .3}}
+	high := []curve{{16: .3, 32: .4, 48: .5}, {16: .31, 32: .4, 48: .5}, {16: .3, 32: .4, 48: .5}}
+	for name, c := range map[string]struct {
+		a, b []curve
+		want Verdict
+		mean float64
+	}{
+		"above":              {high, low, Reproduced, 0.2},
+		"below":              {low, high, Contradicted, -0.2},
+		"crossing":           {[]curve{{16: .4, 48: .1}, {16: .1, 48: .41}}, []curve{{16: .25, 48: .25}, {16: .25, 48: .25}}, Undecided, 0.0025},
+		"other budgets":      {[]curve{{8: 0, 24: .4}, {8: 0, 24: .4}}, []curve{{16: .1, 48: .1}, {16: .1, 48: .1}}, Reproduced, 0.2}, // 16 to 24 tokens: .3 against .1
+		"nothing in common":  {[]curve{{8: .5}, {8: .5}}, []curve{{16: .1}, {16: .1}}, Void, math.NaN()},
+		"one seed":           {high[:1], low, Void, 0},
+		"one without a seed": {high, []curve{{}, low[0], low[1]}, Void, math.NaN()},
+	} {
+		d := byEqualSpend(outcomes(c.a, c.b, final), "a", "b", againstBudget("accuracy"), againstBudget("accuracy"), 0)
+		if d.Verdict != c.want || math.Abs(d.Difference.Mean-c.mean) > 0.01 || math.IsNaN(c.mean) != math.IsNaN(d.Difference.Mean) {
+			t.Errorf("%s: %s, %+v (%s), want %s and %g", name, d.Verdict, d.Difference, d.Why, c.want, c.mean)
+		}
+	}
+}
+
+func TestToMatch(t *testing.T) {
+	final := func(c [4]float64) Outcome { // tokens and accuracy of one and of four samples
+		return Outcome{Final: map[string]float64{"length_vote_1": c[0], "accuracy_vote_1": c[1], "length_vote_4": c[2], "accuracy_vote_4": c[3]}}
+	}
+	of := againstTokens("vote")
+	for _, c := range []struct {
+		a, b [4]float64
+		want float64
+	}{
+		{[4]float64{10, .1, 50, .5}, [4]float64{20, .2, 80, .3}, 30. / 80}, // a has .3 half-way, b at its end
+		{[4]float64{10, .1, 50, .5}, [4]float64{20, .3, 80, .2}, 30. / 20}, // b's best is its first
+		{[4]float64{10, .1, 50, .5}, [4]float64{20, .3, 80, .6}, math.NaN()},
+	} {
+		d, err := outcomes([][4]float64{c.a, c.a}, [][4]float64{c.b, c.b}, final).toMatch("a", "b", of, of)
+		if err != nil || math.IsNaN(d.Mean) != math.IsNaN(c.want) || math.Abs(d.Mean-c.want) > 1e-12 {
+			t.Errorf("%v against %v: %+v, %v, want %g", c.a, c.b, d, err, c.want)
+		}
+	}
+}
+
+func TestSteps(t *testing.T) {
+	learning := func(accuracies []float64) Outcome { // every 10 updates
+		var o Outcome
+		for i, v := range accuracies {
+			o.Curve = append(o.Curve, Point{Update: float64(10 * i), Values: map[string]float64{"accuracy": v}})
+		}
+		return o
+	}
+	fast, slow, never := []float64{0, .6, .6, .6}, []float64{0, .2, .4, .6}, []float64{0, .1, .1, .2}
+	for name, c := range map[string]struct {
+		a, b [][]float64
+		want Verdict
+		mean float64 // to accuracy 0.5
+	}{
+		"sooner":            {[][]float64{fast, fast, fast}, [][]float64{slow, slow, slow}, Reproduced, 25./3 - 25},
+		"later":             {[][]float64{slow, slow, slow}, [][]float64{fast, fast, fast}, Contradicted, 25 - 25./3},
+		"b never":           {[][]float64{fast, fast}, [][]float64{never, never}, Reproduced, 25./3 - 30},
+		"a never":           {[][]float64{never, never}, [][]float64{slow, slow}, Contradicted, 5},
+		"a not always":      {[][]float64{fast, fast, fast, fast, fast, {.1, .1}}, [][]float64{slow, slow, slow, slow, slow, slow}, Undecided, (5*(25./3-25) - 15) / 6},
+		"neither":           {[][]float64{never, never}, [][]float64{never, never}, Undecided, 0},
+		"now this now that": {[][]float64{fast, slow}, [][]float64{slow, fast}, Undecided, 0},
+		"not measured":      {[][]float64{nil, fast}, [][]float64{slow, slow}, Void, math.NaN()},
+		"one seed":          {[][]float64{fast}, [][]float64{slow, slow}, Void, 0},
+	} {
+		d := bySteps(outcomes(c.a, c.b, learning), "a", "b", "accuracy", 0.5)
+		if d.Verdict != c.want || math.Abs(d.Difference.Mean-c.mean) > 1e-9 || math.IsNaN(c.mean) != math.IsNaN(d.Difference.Mean) {
+			t.Errorf("%s: %s, %+v (%s), want %s and %g", name, d.Verdict, d.Difference, d.Why, c.want, c.mean)
 		}
 	}
 }

@@ -55,10 +55,8 @@ func (m *DPO) Streams(ctx context.Context, s *train.Step, groups []*rollout.Grou
 		return nil, err
 	}
 	pairs := engine.Stream{Name: "pairs", Obj: m.objective(), Coef: 1, Norm: engine.UnitMean, Rows: rows}
-	if m.NLL == 0 {
-		return []engine.Stream{pairs}, nil
-	}
-	return []engine.Stream{pairs, {Name: "nll", Obj: objective.CrossEntropy{}, Coef: m.NLL, Norm: engine.TokenMean, Rows: chosenRows(rows)}}, nil
+	nll := engine.Stream{Name: "nll", Obj: objective.CrossEntropy{}, Coef: m.NLL, Norm: engine.TokenMean, Rows: chosenRows(rows)}
+	return []engine.Stream{pairs, nll}, nil // a stream with coefficient 0 is dropped
 }
 
 func (m *DPO) objective() objective.DPO {
@@ -97,30 +95,10 @@ func (m *DPO) node(b *Build, name string, steps int, o train.Optim) (n train.Nod
 	return train.Node{Name: name, Kind: train.Train, Method: m, Steps: steps, Optim: o}, err
 }
 
-// DPOConfig are the settings of `hone run dpo`.
-type DPOConfig struct {
-	train.Common `yaml:",inline"`
-	Steps        int         `yaml:"steps" help:"optimiser updates"`
-	Optim        train.Optim `yaml:",inline"`
-	DPO          `yaml:",inline"`
-}
-
-// Shared implements Config.
-func (c *DPOConfig) Shared() *train.Common { return &c.Common }
-
-// EvalTask implements Config.
-func (c *DPOConfig) EvalTask() string { return taskOf(c.DPO.Data.Path) }
-
-// Plan implements Config.
-func (c *DPOConfig) Plan(b *Build) (train.Plan, error) {
-	n, err := c.DPO.node(b, "dpo", c.Steps, c.Optim)
-	return train.Plan{Nodes: []train.Node{{Name: "base", Kind: train.Eval}, n}}, err
-}
+func (m *DPO) path() string { return m.Data.Path }
 
 func init() {
 	Register(Paper{Name: "dpo", Title: "Direct Preference Optimization: Your Language Model is Secretly a Reward Model", ArXiv: "2305.18290", Org: "Stanford University", Date: "2023-05-29",
-		About: "learn from pairs of a better and a worse answer, held to the model's start", Quick: []string{"steps=6", "rows=40", "batch=4"}, Irreducible: "its loss is a function of two answers at once, which no plain recipe has", Config: func() Config {
-			return &DPOConfig{Common: train.DefaultCommon(), Steps: 200, Optim: train.DefaultOptim(1e-5),
-				DPO: DPO{Data: defaultPairData(), Batch: 32, Loss: objective.PairSigmoid, Beta: 0.1, Divergence: objective.ReverseKL, Alpha: 0.5, LDAlpha: 1}}
-		}})
+		About: "learn from pairs of a better and a worse answer, held to the model's start", Quick: []string{"steps=6", "rows=40", "batch=4"}, Irreducible: "its loss is a function of two answers at once, which no plain recipe has",
+		Config: single("dpo", 200, 1e-5, DPO{Data: defaultPairData(), Batch: 32, Loss: objective.PairSigmoid, Beta: 0.1, Divergence: objective.ReverseKL, Alpha: 0.5, LDAlpha: 1})})
 }

@@ -64,7 +64,7 @@ func TestDPOStreams(t *testing.T) {
 	if d.Beta != 0.2 || d.LabelSmoothing != 0.1 || *d.LDAlpha != 0.5 || d.Divergence != objective.JSDivergence || d.Losses[0] != (objective.PairTerm{Loss: "robust", Weight: 1}) {
 		t.Errorf("objective %+v", d)
 	}
-	if streams[0].Norm != engine.UnitMean || len(streams) != 1 || len(streams[0].Rows) != 8 {
+	if streams[0].Norm != engine.UnitMean || len(streams) != 2 || streams[1].Coef != 0 || len(streams[0].Rows) != 8 {
 		t.Errorf("%s, %d streams, %d rows", streams[0].Norm, len(streams), len(streams[0].Rows))
 	}
 }

@@ -22,8 +22,9 @@ import (
 //	loss = - sum_t min(rho A_{i,t}, clip(rho, 1-0.2, 1+0.2) A_{i,t}) / tokens of the step
 //
 // with lambda 1 and no match in the first stage, lambda 2 and match in the second. An answer without </plan> has lambda everywhere.
-// sft.learn=plan is EF-SFT, which learns a new domain from plans alone. Left out: the search over many plans when answering (self judge,
-// clusters, votes), and the terms for entropy and KL, which the code multiplies by 0.
+// sft.learn=plan is EF-SFT, which learns a new domain from plans alone. At test time eval.searches
+// samples many plans and executes few (rollout.PlanSearch: vote, clusters, the model as judge, any one). Left out: the terms for entropy and KL,
+// which the code multiplies by 0, and the loop of the paper's third version.
 type E2C struct {
 	train.Common `yaml:",inline"`
 	SFT          E2CSFT   `yaml:"sft"`
@@ -55,8 +56,8 @@ func (g planned) Grade(ctx context.Context, groups []*rollout.Group) error {
 		if !e.Grade.Valid() {
 			continue
 		}
-		plan, execution, _ := strings.Cut(e.Text, "</plan>")
-		plan, execution = strings.TrimPrefix(plan, "<plan>"), strings.TrimPrefix(execution, "<execute>")
+		plan, execution, _ := strings.Cut(e.Text, rollout.PlanClose)
+		plan, execution = strings.TrimPrefix(plan, rollout.PlanOpen), strings.TrimPrefix(execution, "<execute>")
 		var matched, titles int
 		if g.match == "titles" {
 			matched, titles = reward.PlanMatch(plan, execution)
@@ -84,13 +85,13 @@ func (m *E2CStage) Collect(ctx context.Context, s *train.Step) ([]*rollout.Group
 	if m.Forced {
 		plain := s.Format
 		opened := *plain
-		opened.Opening = "<plan>"
+		opened.Opening = rollout.PlanOpen
 		s.Format = &opened
 		defer func() { s.Format = plain }()
 	}
 	groups, err := m.GRPO.Collect(ctx, s)
 	for _, e := range rollout.Episodes(groups) {
-		if !strings.Contains(e.Text, "</plan>") {
+		if !strings.Contains(e.Text, rollout.PlanClose) {
 			s.Note("no_plan", 1)
 		}
 		rollout.WeighAdvantage(e, m.split, m.Lambda)
@@ -136,7 +137,7 @@ func (c *E2C) Plan(b *Build) (train.Plan, error) {
 		if err != nil {
 			return plan, err
 		}
-		m.split = b.Format.Tok.Encode("</plan>", token.EncodeOptions{Special: true})
+		m.split = b.Format.Tok.Encode(rollout.PlanClose, token.EncodeOptions{Special: true, Joined: true}) // behind the plan
 		n.Method = m
 		plan.Nodes = append(plan.Nodes, n)
 	}

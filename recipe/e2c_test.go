@@ -2,6 +2,7 @@ package recipe
 
 import (
 	"context"
+	"errors"
 	"math"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/hone-lm/hone/objective"
 	"github.com/hone-lm/hone/reward"
 	"github.com/hone-lm/hone/rollout"
+	"github.com/hone-lm/hone/run"
 	"github.com/hone-lm/hone/task"
 )
 
@@ -168,24 +170,55 @@ func TestE2CRule(t *testing.T) {
 	}
 	for _, c := range []struct {
 		plain, one, two, naive float64
+		votes, plans           float64 // accuracy of searches, at any cost
 		want                   Verdict
 	}{
-		{.40, .40, .42, .35, Reproduced},
-		{.50, .40, .42, .35, Contradicted},
-		{.40, .45, .42, .35, Contradicted},
-		{.40, .40, .42, .45, Contradicted},
-		{.44, .40, .42, .35, Undecided},
-		{math.NaN(), .40, .42, .35, Void},
+		{.40, .40, .42, .35, .40, .45, Reproduced},
+		{.50, .40, .42, .35, .40, .45, Contradicted},
+		{.40, .45, .42, .35, .40, .45, Contradicted},
+		{.40, .40, .42, .45, .40, .45, Contradicted},
+		{.44, .40, .42, .35, .40, .45, Undecided},
+		{.40, .40, .42, .35, .45, .40, Contradicted},
+		{.40, .40, .42, .35, .40, math.NaN(), Void},
+		{math.NaN(), .40, .42, .35, .40, .45, Void},
 	} {
 		table := &Table{Claim: &e2cClaim}
 		for seed := range uint64(3) {
 			for name, v := range map[string]float64{"plain": c.plain, "lambda1": c.one, "lambda2": c.two, "naive": c.naive} {
 				noise := 0.001 * float64(seed) * float64(len(name)%3)
-				table.Outcomes = append(table.Outcomes, &Outcome{Arm: name, Seed: seed, Final: map[string]float64{"accuracy": v + noise}})
+				table.Outcomes = append(table.Outcomes, &Outcome{Arm: name, Seed: seed, Final: map[string]float64{"accuracy": v + noise,
+					"accuracy_vote_1": c.votes, "accuracy_vote_16": c.votes + noise, "length_vote_1": 20, "length_vote_16": 320, "accuracy_vote_16_low": 1,
+					"accuracy_plan_cluster_1": c.plans, "accuracy_plan_cluster_16_4": c.plans + noise, "length_plan_cluster_1": 33, "length_plan_cluster_16_4": 220}})
 			}
 		}
 		if d := table.Decide(); d.Verdict != c.want {
 			t.Errorf("%+v: %s (%s)", c, d.Verdict, d.Why)
 		}
+	}
+}
+
+// A run says what its searches found and what they cost; a search over one plan costs what one answer does.
+func TestE2CSearches(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains")
+	}
+	s := launch(t, "e2c", t.TempDir(), "sft.steps=30", "sft.batch=32", "sft.rows=300", "rl1.steps=0", "rl2.steps=0", "eval.problems=20", "eval.max_tokens=48",
+		"eval.searches=[vote:4, plan_vote:1, plan_random:1, plan_vote:6, plan_cluster:6/2, plan_judge:6]", "eval.search_problems=10")
+	if err := errors.Join(s.Exec(context.Background()), s.Run.Close()); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := s.Run.ReadMetrics(run.MetricsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	length := map[string]float64{}
+	for _, v := range rows[len(rows)-1].Values {
+		if name, ok := strings.CutPrefix(v.Name, "length_"); ok {
+			length[name] = v.V
+		}
+	}
+	if l := length; len(l) != 6 || l["plan_vote_1"] != l["plan_random_1"] || !(l["plan_vote_1"] <= 48) || !(l["vote_4"] > l["plan_vote_1"]) ||
+		!(l["plan_vote_6"] > l["plan_cluster_6_2"] && l["plan_cluster_6_2"] > l["plan_vote_1"] && l["plan_judge_6"] > l["plan_vote_1"]) {
+		t.Errorf("tokens an answer: %v", l)
 	}
 }

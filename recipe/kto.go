@@ -148,30 +148,10 @@ func (m *KTO) node(b *Build, name string, steps int, o train.Optim) (n train.Nod
 	return train.Node{Name: name, Kind: train.Train, Method: m, Steps: steps, Optim: o}, err
 }
 
-// KTOConfig are the settings of `hone run kto`.
-type KTOConfig struct {
-	train.Common `yaml:",inline"`
-	Steps        int         `yaml:"steps" help:"optimiser updates"`
-	Optim        train.Optim `yaml:",inline"`
-	KTO          `yaml:",inline"`
-}
-
-// Shared implements Config.
-func (c *KTOConfig) Shared() *train.Common { return &c.Common }
-
-// EvalTask implements Config.
-func (c *KTOConfig) EvalTask() string { return taskOf(c.KTO.Data.Path) }
-
-// Plan implements Config.
-func (c *KTOConfig) Plan(b *Build) (train.Plan, error) {
-	n, err := c.KTO.node(b, "kto", c.Steps, c.Optim)
-	return train.Plan{Nodes: []train.Node{{Name: "base", Kind: train.Eval}, n}}, err
-}
+func (m *KTO) path() string { return m.Data.Path }
 
 func init() {
 	Register(Paper{Name: "kto", Title: "KTO: Model Alignment as Prospect Theoretic Optimization", ArXiv: "2402.01306", Org: "Stanford University and Contextual AI", Date: "2024-02-02",
-		About: "learn from single answers that are desirable or not, held to the model's start", Quick: []string{"steps=6", "rows=40", "batch=6"}, Irreducible: "its loss of an answer is bounded and measured from a reference point, which no plain recipe has", Config: func() Config {
-			return &KTOConfig{Common: train.DefaultCommon(), Steps: 200, Optim: train.DefaultOptim(1e-5),
-				KTO: KTO{Data: defaultPairData(), Batch: 64, Loss: objective.UnpairedKTO, Beta: 0.1, Desirable: 1, Undesirable: 1}}
-		}})
+		About: "learn from single answers that are desirable or not, held to the model's start", Quick: []string{"steps=6", "rows=40", "batch=6"}, Irreducible: "its loss of an answer is bounded and measured from a reference point, which no plain recipe has",
+		Config: single("kto", 200, 1e-5, KTO{Data: defaultPairData(), Batch: 64, Loss: objective.UnpairedKTO, Beta: 0.1, Desirable: 1, Undesirable: 1})})
 }

@@ -64,31 +64,11 @@ func (m *ORPO) node(b *Build, name string, steps int, o train.Optim) (n train.No
 	return train.Node{Name: name, Kind: train.Train, Method: m, Steps: steps, Optim: o}, err
 }
 
-// ORPOConfig are the settings of `hone run orpo`.
-type ORPOConfig struct {
-	train.Common `yaml:",inline"`
-	Steps        int         `yaml:"steps" help:"optimiser updates"`
-	Optim        train.Optim `yaml:",inline"`
-	ORPO         `yaml:",inline"`
-}
-
-// Shared implements Config.
-func (c *ORPOConfig) Shared() *train.Common { return &c.Common }
-
-// EvalTask implements Config.
-func (c *ORPOConfig) EvalTask() string { return taskOf(c.ORPO.Data.Path) }
-
-// Plan implements Config.
-func (c *ORPOConfig) Plan(b *Build) (train.Plan, error) {
-	n, err := c.ORPO.node(b, "orpo", c.Steps, c.Optim)
-	return train.Plan{Nodes: []train.Node{{Name: "base", Kind: train.Eval}, n}}, err
-}
+func (m *ORPO) path() string { return m.Data.Path }
 
 func init() {
 	Register(Paper{Name: "orpo", Title: "ORPO: Monolithic Preference Optimization without Reference Model", ArXiv: "2403.07691", Org: "KAIST AI", Date: "2024-03-12",
 		About: "supervised fine-tuning on better answers, away from worse ones, in one stage", Quick: []string{"steps=6", "rows=40", "batch=4"},
-		Reduces: []Reduction{{With: []string{"beta=0"}, To: "sft", ToWith: []string{"norm=seq_mean"}}, {With: []string{"beta=0", "norm=token_mean"}, To: "sft"}}, Config: func() Config {
-			return &ORPOConfig{Common: train.DefaultCommon(), Steps: 300, Optim: train.DefaultOptim(1e-3),
-				ORPO: ORPO{Data: defaultPairData(), Batch: 32, Beta: 0.1, Norm: string(engine.SeqMean)}}
-		}})
+		Reduces: []Reduction{{With: []string{"beta=0"}, To: "sft", ToWith: []string{"norm=seq_mean"}}, {With: []string{"beta=0", "norm=token_mean"}, To: "sft"}},
+		Config:  single("orpo", 300, 1e-3, ORPO{Data: defaultPairData(), Batch: 32, Beta: 0.1, Norm: string(engine.SeqMean)})})
 }

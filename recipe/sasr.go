@@ -112,12 +112,15 @@ func (m *SASR) chance(index, steps int) float64 {
 			return m.Share * (1 + c)
 		}
 		return 1 - (1-m.Share)*(1-c)
-	case m.Arm == "switch" && float64(index) < m.Share*float64(steps), // one switch
-		m.Arm == "fixed" && math.Floor(float64(index+1)*m.Share) > math.Floor(float64(index)*m.Share): // evenly spread
+	case m.Arm == "switch" && index < wholeSteps(m.Share, steps), // one switch
+		m.Arm == "fixed" && wholeSteps(m.Share, index+1) > wholeSteps(m.Share, index): // evenly spread
 		return 1
 	}
 	return 0
 }
+
+// wholeSteps is a share of steps: 17/49 of 49 are 17, although the product may round to less.
+func wholeSteps(share float64, steps int) int { return int(share*float64(steps) + 1e-9) }
 
 // imitates draws from a key of its own, so that what is sampled cannot change the choice.
 func imitates(seed uint64, index int, p float64) bool {

@@ -1,17 +1,20 @@
 package recipe
 
+// realised is the share of SFT steps that the adaptive arm came to: the same share without the adaptivity is the fair control.
+var realised = []Given{{Key: "share", Arm: "sasr", Stage: "mix", Metric: "sft_step"}}
+
 var sasrClaim = &Claim{
 	Says: "Choosing SFT or GRPO at every step after the size of the SFT gradient beats SFT, GRPO and any fixed mixture of them.",
 	Scale: "nano on countdown with three numbers, 1,000 demonstrations, warm-up 50 and 150 steps (the card: 250) with 16 problems x 8 answers or 64 rows; three seeds, five for the deciding pair. " +
-		"The fixed, cosine and switched arms take 0.4 as their share of SFT steps, set before the first result: read it beside the adaptive arm's sft_step. Out-of-distribution puzzles are not measured.",
+		"The fixed, cosine and switched arms take as their share of SFT steps what the adaptive arm realised on the same seed. Out-of-distribution puzzles are not measured.",
 	Metric: "accuracy", Budget: Budget{Unit: Updates},
-	Common: []string{"model=nano", "eval.problems=500", "warmup.steps=50", "mix.steps=150", "grpo.problems=16", "grpo.group_size=8", "sft.rows=1000", "sft.batch=64", "sft.valid=0.1", "share=0.4"},
+	Common: []string{"model=nano", "eval.problems=500", "warmup.steps=50", "mix.steps=150", "grpo.problems=16", "grpo.group_size=8", "sft.rows=1000", "sft.batch=64", "sft.valid=0.1"},
 	Arms: []Arm{
 		{Name: "grpo", Settings: []string{"arm=fixed", "share=0"}},
 		{Name: "sft", Settings: []string{"arm=fixed", "share=1"}},
-		{Name: "switch", Settings: []string{"arm=switch"}},
-		{Name: "fixed", Settings: []string{"arm=fixed"}},
-		{Name: "cosine", Settings: []string{"arm=cosine"}},
+		{Name: "switch", Settings: []string{"arm=switch"}, Given: realised},
+		{Name: "fixed", Settings: []string{"arm=fixed"}, Given: realised},
+		{Name: "cosine", Settings: []string{"arm=cosine"}, Given: realised},
 		{Name: "sasr", Settings: []string{"arm=adaptive"}}},
 	A: "sasr", B: "fixed",
 	Rule: Rule{Text: "sasr - fixed: reproduced if the 95 % paired t-interval over seeds of accuracy lies above 0 and sasr's mean is above those of sft, grpo, switch and cosine; contradicted if the interval lies below 0, or if sasr's mean is not above all of those; else undecided", Decide: func(t *Table) Decision {

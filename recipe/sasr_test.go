@@ -43,6 +43,23 @@ func TestSASRShares(t *testing.T) {
 	}
 }
 
+// A share that another run realised gives as many steps, whatever it rounds to.
+func TestSASRRealisedShare(t *testing.T) {
+	for steps := 1; steps <= 300; steps++ {
+		for k := 0; k <= steps; k++ {
+			for _, arm := range []string{"fixed", "switch"} {
+				m, n := &SASR{Arm: arm, Share: float64(k) / float64(steps)}, 0.0
+				for i := range steps {
+					n += m.chance(i, steps)
+				}
+				if n != float64(k) {
+					t.Fatalf("%s: %g SFT steps of %d, want %d", arm, n, steps, k)
+				}
+			}
+		}
+	}
+}
+
 // Card sasr, check 4: the norm of the gradient of -log p_k by the logits.
 func TestSASRGradientNorm(t *testing.T) {
 	p := []float64{0.7, 0.2, 0.1}

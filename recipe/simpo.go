@@ -41,10 +41,8 @@ func (m *SimPO) Collect(ctx context.Context, s *train.Step) ([]*rollout.Group, e
 func (m *SimPO) Streams(ctx context.Context, s *train.Step, groups []*rollout.Group) ([]engine.Stream, error) {
 	rows := rollout.DemoRows(groups)
 	pairs := engine.Stream{Name: "pairs", Obj: m.objective(), Coef: 1, Norm: engine.UnitMean, Rows: rows}
-	if m.NLL == 0 {
-		return []engine.Stream{pairs}, nil
-	}
-	return []engine.Stream{pairs, {Name: "nll", Obj: objective.CrossEntropy{}, Coef: m.NLL, Norm: engine.TokenMean, Rows: chosenRows(rows)}}, nil
+	nll := engine.Stream{Name: "nll", Obj: objective.CrossEntropy{}, Coef: m.NLL, Norm: engine.TokenMean, Rows: chosenRows(rows)}
+	return []engine.Stream{pairs, nll}, nil // a stream with coefficient 0 is dropped
 }
 
 func (m *SimPO) objective() objective.ReferenceFree {
@@ -73,30 +71,10 @@ func (m *SimPO) node(b *Build, name string, steps int, o train.Optim) (n train.N
 	return train.Node{Name: name, Kind: train.Train, Method: m, Steps: steps, Optim: o}, err
 }
 
-// SimPOConfig are the settings of `hone run simpo`.
-type SimPOConfig struct {
-	train.Common `yaml:",inline"`
-	Steps        int         `yaml:"steps" help:"optimiser updates"`
-	Optim        train.Optim `yaml:",inline"`
-	SimPO        `yaml:",inline"`
-}
-
-// Shared implements Config.
-func (c *SimPOConfig) Shared() *train.Common { return &c.Common }
-
-// EvalTask implements Config.
-func (c *SimPOConfig) EvalTask() string { return taskOf(c.SimPO.Data.Path) }
-
-// Plan implements Config.
-func (c *SimPOConfig) Plan(b *Build) (train.Plan, error) {
-	n, err := c.SimPO.node(b, "simpo", c.Steps, c.Optim)
-	return train.Plan{Nodes: []train.Node{{Name: "base", Kind: train.Eval}, n}}, err
-}
+func (m *SimPO) path() string { return m.Data.Path }
 
 func init() {
 	Register(Paper{Name: "simpo", Title: "SimPO: Simple Preference Optimization with a Reference-Free Reward", ArXiv: "2405.14734", Org: "University of Virginia and Princeton University", Date: "2024-05-23",
-		About: "learn from pairs by mean log-prob and a margin, without a reference model; CPO by a setting", Quick: []string{"steps=6", "rows=40", "batch=4"}, Irreducible: "its loss is a function of two answers at once, which no plain recipe has", Config: func() Config {
-			return &SimPOConfig{Common: train.DefaultCommon(), Steps: 200, Optim: train.DefaultOptim(1e-5),
-				SimPO: SimPO{Data: defaultPairData(), Batch: 32, Loss: objective.SimPO, Beta: 2, Gamma: 1}}
-		}})
+		About: "learn from pairs by mean log-prob and a margin, without a reference model; CPO by a setting", Quick: []string{"steps=6", "rows=40", "batch=4"}, Irreducible: "its loss is a function of two answers at once, which no plain recipe has",
+		Config: single("simpo", 200, 1e-5, SimPO{Data: defaultPairData(), Batch: 32, Loss: objective.SimPO, Beta: 2, Gamma: 1})})
 }

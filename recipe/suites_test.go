@@ -2,6 +2,7 @@ package recipe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/hone-lm/hone/run"
 	"github.com/hone-lm/hone/task"
 	"github.com/hone-lm/hone/train"
 )
@@ -141,6 +143,33 @@ func TestSuiteInPieces(t *testing.T) {
 	for i, g := range got.Groups {
 		if g.Key != want.Groups[i].Key || g.Episodes[0].Text != want.Groups[i].Episodes[0].Text {
 			t.Errorf("problem %d: %q, want %q", i, g.Episodes[0].Text, want.Groups[i].Episodes[0].Text)
+		}
+	}
+}
+
+// A run writes the accuracy within each token budget beside the accuracy; the largest budget is the whole answer.
+func TestBudgets(t *testing.T) {
+	s := launch(t, "sft", t.TempDir(), "steps=1", "eval.problems=20", "eval.max_tokens=8", "eval.budgets=[2,8]")
+	if err := errors.Join(s.Exec(context.Background()), s.Run.Close()); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := s.Run.ReadMetrics(run.MetricsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range rows {
+		whole, ok := row.Get(run.AccuracyHigh)
+		if !ok {
+			continue
+		}
+		_, ok = row.Get(run.AccuracyAt(2))
+		if last, _ := row.Get(run.AccuracyAt(8) + "_high"); !ok || last != whole {
+			t.Errorf("stage %s: %+v", row.Stage, row.Values)
+		}
+	}
+	for _, bad := range []string{"eval.budgets=[8,2]", "eval.budgets=[2,9]"} {
+		if _, _, err := Parse("sft", "", nil, []string{"eval.max_tokens=8", bad}); err == nil || !strings.Contains(err.Error(), "eval.budgets") {
+			t.Errorf("%s: %v", bad, err)
 		}
 	}
 }

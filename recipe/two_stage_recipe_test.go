@@ -97,25 +97,32 @@ func TestTwoStageArms(t *testing.T) {
 }
 
 func TestTwoStageRule(t *testing.T) {
-	type arm struct{ accuracy, length float64 }
+	type arm struct{ accuracy, length float64 } // within a budget of n tokens, accuracy x n / length
 	for _, c := range []struct {
 		what               string
 		sft10, sft1, rl, b arm
 		want               Verdict
+		within             float64 // of RL's accuracy, is left within a budget
 	}{
-		{"as the paper says", arm{.80, 40}, arm{.50, 44}, arm{.81, 30}, arm{.30, 20}, Reproduced},
-		{"RL costs 5 points", arm{.80, 40}, arm{.50, 44}, arm{.75, 30}, arm{.30, 20}, Contradicted},
-		{"RL does not shorten", arm{.80, 40}, arm{.50, 44}, arm{.81, 41}, arm{.30, 20}, Contradicted},
-		{"one epoch is enough", arm{.80, 40}, arm{.85, 44}, arm{.81, 30}, arm{.30, 20}, Contradicted},
-		{"a little shorter", arm{.80, 40}, arm{.50, 44}, arm{.81, 38}, arm{.30, 20}, Undecided},
-		{"RL needs no SFT", arm{.80, 40}, arm{.50, 44}, arm{.81, 30}, arm{.85, 20}, Undecided},
-		{"not measured", arm{.80, 40}, arm{.50, 44}, arm{math.NaN(), 30}, arm{.85, 20}, Void},
+		{"as the paper says", arm{.80, 40}, arm{.50, 44}, arm{.81, 30}, arm{.30, 20}, Reproduced, 1},
+		{"RL costs 5 points", arm{.80, 40}, arm{.50, 44}, arm{.75, 30}, arm{.30, 20}, Contradicted, 1},
+		{"RL does not shorten", arm{.80, 40}, arm{.50, 44}, arm{.81, 41}, arm{.30, 20}, Contradicted, 1},
+		{"one epoch is enough", arm{.80, 40}, arm{.85, 44}, arm{.81, 30}, arm{.30, 20}, Contradicted, 1},
+		{"a little shorter", arm{.80, 40}, arm{.50, 44}, arm{.81, 38}, arm{.30, 20}, Undecided, 1},
+		{"worse at equal tokens", arm{.80, 40}, arm{.50, 44}, arm{.81, 30}, arm{.30, 20}, Undecided, 0.5},
+		{"RL needs no SFT", arm{.80, 40}, arm{.50, 44}, arm{.81, 30}, arm{.85, 20}, Undecided, 1},
+		{"not measured", arm{.80, 40}, arm{.50, 44}, arm{math.NaN(), 30}, arm{.85, 20}, Void, 1},
 	} {
 		table := &Table{Claim: &twoStageClaim}
 		for seed := range uint64(3) {
 			for name, a := range map[string]arm{"sft10": c.sft10, "sft1": c.sft1, "sft10_rl": c.rl, "base_rl": c.b} {
+				left := 1.0
+				if name == "sft10_rl" {
+					left = c.within
+				}
 				noise := 0.002 * float64(seed) * float64(len(name)-3)
-				table.Outcomes = append(table.Outcomes, &Outcome{Arm: name, Seed: seed, Final: map[string]float64{"accuracy": a.accuracy + noise, "length": a.length}})
+				table.Outcomes = append(table.Outcomes, &Outcome{Arm: name, Seed: seed, Final: map[string]float64{"accuracy": a.accuracy + noise, "length": a.length,
+					"accuracy_at_16": left * (a.accuracy + noise) * 16 / a.length, "accuracy_at_32": left * (a.accuracy + noise) * min(1, 32/a.length)}})
 			}
 		}
 		if d := table.Decide(); d.Verdict != c.want {

@@ -34,7 +34,21 @@ func WordOverlap(a, b string) float64 {
 	if len(x) == 0 || len(y) == 0 {
 		return 0
 	}
-	row := make([]int, len(y)+1) // row[j]: of the words of a so far and y[:j]
+	return float64(common(x, y)) / float64(min(len(x), len(y)))
+}
+
+// TextOverlap is twice the longest common subsequence of two texts' characters over the characters of both: 1 for equal texts.
+func TextOverlap(a, b string) float64 {
+	x, y := []rune(a), []rune(b)
+	if len(x)+len(y) == 0 {
+		return 1
+	}
+	return 2 * float64(common(x, y)) / float64(len(x)+len(y))
+}
+
+// common is the length of the longest common subsequence.
+func common[T comparable](x, y []T) int {
+	row := make([]int, len(y)+1) // row[j]: of what came of x so far and y[:j]
 	for _, w := range x {
 		diagonal := 0
 		for j, v := range y {
@@ -47,5 +61,5 @@ func WordOverlap(a, b string) float64 {
 			diagonal = above
 		}
 	}
-	return float64(row[len(y)]) / float64(min(len(x), len(y)))
+	return row[len(y)]
 }

@@ -7,6 +7,10 @@ func TestPlanMatch(t *testing.T) {
 	if WordOverlap("", "a") != 0 || WordOverlap("b a", "a b") != 0.5 {
 		t.Error("overlap of nothing, or of turned words")
 	}
+	near(t, "overlap of characters", TextOverlap("a-b;c", "a+b;c"), 0.8)
+	if TextOverlap("", "") != 1 || TextOverlap("é", "") != 0 || TextOverlap("éa", "éa") != 1 {
+		t.Error("overlap of characters with nothing, or with itself")
+	}
 	for _, c := range []struct {
 		plan, execution string
 		matched, titles int

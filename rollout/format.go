@@ -58,7 +58,7 @@ func (f *Format) Prompt(p *task.Problem) (*engine.Sequence, error) {
 	if err != nil || f.Opening == "" {
 		return s, err
 	}
-	for _, id := range f.Tok.Encode(f.Opening, token.EncodeOptions{Special: true}) {
+	for _, id := range token.Continue(f.Tok, s.Tokens, f.Opening, token.EncodeOptions{Special: true}) {
 		s.Tokens, s.Kind = append(s.Tokens, id), append(s.Kind, engine.KindInserted)
 	}
 	return s, nil
@@ -90,7 +90,7 @@ func (f *Format) Demo(p *task.Problem, answer string) (*engine.Sequence, error) 
 		if f.Tok.EOS() < 0 {
 			return nil, fmt.Errorf("tokenizer %s has no end token, so an answer could never end: use a model with one", f.Tok.Name())
 		}
-		s.Tokens = append(append(s.Tokens, f.Tok.Encode(answer, token.EncodeOptions{})...), f.Tok.EOS())
+		s.Tokens = append(append(s.Tokens, token.Continue(f.Tok, s.Tokens, answer, token.EncodeOptions{})...), f.Tok.EOS())
 	} else {
 		m, tools := f.messages(p)
 		got, err := chat.TrainTokens(f.Tok, f.Template, append(m, chat.Message{Role: "assistant", Content: answer}), tools, chat.Last)

@@ -24,7 +24,7 @@ func (f *Format) DemoParts(p *task.Problem, parts []DemoPart) (*engine.Sequence,
 		return nil, fmt.Errorf("tokenizer %s has no end token, so an answer could never end: use a model with one", f.Tok.Name())
 	}
 	for i, part := range parts {
-		ids := f.Tok.Encode(part.Text, token.EncodeOptions{Special: true})
+		ids := token.Continue(f.Tok, s.Tokens, part.Text, token.EncodeOptions{Special: true})
 		if i == len(parts)-1 {
 			ids = append(ids, f.Tok.EOS())
 		}

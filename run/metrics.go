@@ -48,6 +48,9 @@ const (
 	PeakRSS      = "peak_rss_bytes" // timing.jsonl: largest resident memory of the process so far
 )
 
+// AccuracyAt names the accuracy of answers that are cut at so many tokens: accuracy_at_64, with _low and _high.
+func AccuracyAt(tokens int) string { return fmt.Sprintf("%s_at_%d", Accuracy, tokens) }
+
 // Value is one named number of a row.
 type Value struct {
 	Name string

@@ -66,7 +66,7 @@ var decimalForm = regexp.MustCompile(`^([+-]?)(\d+(?:\.\d*)?|\.\d+)(?:[eE]([+-]?
 
 // readDecimal reads what Python's Decimal does and compares as a number (not its infinities and NaN).
 func readDecimal(s string) (decimalNumber, bool) {
-	s = strings.ReplaceAll(strings.TrimFunc(s, unicode.IsSpace), "_", "")
+	s = strings.ReplaceAll(strings.TrimFunc(asciiDigits(s), pythonSpace), "_", "")
 	if strings.EqualFold(s, "inf") || strings.EqualFold(s, "infinity") {
 		return decimalNumber{digits: "infinity"}, true
 	}
@@ -91,10 +91,33 @@ func readDecimal(s string) (decimalNumber, bool) {
 	return decimalNumber{m[1] == "-", trimmed, power + int64(len(digits)-len(trimmed))}, true
 }
 
+// asciiDigits writes the decimal digits of every script as 0 to 9, as Python's numbers and \d read them: each script has its ten in one run.
+func asciiDigits(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r <= unicode.MaxASCII || !unicode.IsDigit(r) {
+			return r
+		}
+		for _, run := range unicode.Nd.R16 {
+			if r >= rune(run.Lo) && r <= rune(run.Hi) {
+				return '0' + (r-rune(run.Lo))%10
+			}
+		}
+		for _, run := range unicode.Nd.R32 {
+			if r >= rune(run.Lo) && r <= rune(run.Hi) {
+				return '0' + (r-rune(run.Lo))%10
+			}
+		}
+		return r
+	}, s)
+}
+
+// pythonSpace is str.isspace: the four separators of ASCII are white space too.
+func pythonSpace(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f }
+
 // wholeNumbers finds \b\d+\b: digits with no letter, digit or underscore at either side.
 func wholeNumbers(s string) []string {
 	var out []string
-	for _, word := range strings.FieldsFunc(s, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsNumber(r) }) {
+	for _, word := range strings.FieldsFunc(asciiDigits(s), func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsNumber(r) }) {
 		if strings.Trim(word, "0123456789") == "" {
 			if word = strings.TrimLeft(word, "0"); word == "" {
 				word = "0"
@@ -116,7 +139,7 @@ func scoreCountdown(metadata json.RawMessage, candidate *string) (float64, error
 	if err := json.Unmarshal(metadata, &meta); err != nil || len(meta.Numbers) == 0 || meta.Target == nil {
 		return 0, fmt.Errorf("countdown: metadata %.60s: want {\"numbers\": [...], \"target\": N}", metadata)
 	}
-	if candidate == nil || strings.TrimFunc(*candidate, unicode.IsSpace) == "" {
+	if candidate == nil || strings.TrimFunc(*candidate, pythonSpace) == "" {
 		return nothing, nil
 	}
 	value, err := arith.Python(*candidate)
@@ -141,10 +164,10 @@ var knightRoles = []string{"knight", "knave", "pioneer", "laggard", "saint", "si
 
 // knightPairs reads (name, role) pairs: the last word before a role that is no filler is the name.
 func knightPairs(answer string) map[[2]string]bool {
-	text := strings.NewReplacer(".", " ", ",", " ", ")", " ", "(", " ").Replace(strings.TrimFunc(strings.ToLower(answer), unicode.IsSpace))
+	text := strings.NewReplacer(".", " ", ",", " ", ")", " ", "(", " ").Replace(strings.TrimFunc(strings.ToLower(answer), pythonSpace))
 	pairs := map[[2]string]bool{}
 	name := ""
-	for _, word := range strings.FieldsFunc(strings.ReplaceAll(text, " and ", " "), unicode.IsSpace) {
+	for _, word := range strings.FieldsFunc(strings.ReplaceAll(text, " and ", " "), pythonSpace) {
 		switch {
 		case word == "is" || word == "a" || word == "an":
 		case !slices.Contains(knightRoles, word):
@@ -204,7 +227,7 @@ func scoreSudoku(answer string, metadata json.RawMessage, candidate *string) (fl
 func stripLines(s string) string {
 	lines := strings.Split(s, "\n")
 	for i, l := range lines {
-		lines[i] = strings.TrimRightFunc(l, unicode.IsSpace)
+		lines[i] = strings.TrimRightFunc(l, pythonSpace)
 	}
 	return strings.Join(lines, "\n")
 }

@@ -55,6 +55,12 @@ type Tokenizer interface {
 	ChatTemplate() string
 }
 
+// Continue encodes text that goes on behind ids: behind a special token, or none, it is a text of its own, else it is joined to what stands there.
+func Continue(t Tokenizer, before []int32, text string, o EncodeOptions) []int32 {
+	o.Joined = len(before) > 0 && !t.IsSpecial(before[len(before)-1])
+	return t.Encode(text, o)
+}
+
 // ErrUnsupported is the error of a tokenizer kind that is known but not built yet.
 type ErrUnsupported struct{ What string }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/hone-lm/hone/engine"
+	"github.com/hone-lm/hone/eval"
 	"github.com/hone-lm/hone/internal/config"
 )
 
@@ -39,16 +40,20 @@ type LoRA struct {
 
 // EvalConfig says how stages are measured.
 type EvalConfig struct {
-	Task          string `yaml:"task" help:"tasks, separated by commas, such as countdown?level=3; empty = the training task"`
-	Split         string `yaml:"split" help:"test, valid (for tuning), or all: every problem of a task that reads a file which training never reads"`
-	Problems      int    `yaml:"problems" help:"held-out problems of each task"`
-	Every         int    `yaml:"every" help:"steps between evaluations inside a stage; 0 = only at its end"`
-	Texts         int    `yaml:"texts" help:"answers kept as samples"`
-	PassAt        int    `yaml:"pass_at" help:"samples a problem for pass@k at the end of stages; 0 = off"`
-	PassProblems  int    `yaml:"pass_problems" help:"problems of each suite that pass@k looks at; 0 = all"`
-	MaxTokens     int    `yaml:"max_tokens" help:"longest answer"`
-	Contamination string `yaml:"contamination" help:"training rows that repeat evaluation text: drop (and say how many), error or ignore"`
-	Seed          uint64 `yaml:"seed" help:"of the held-out problems; the same for all seeds of a run"`
+	Task              string   `yaml:"task" help:"tasks, separated by commas, such as countdown?level=3; empty = the training task"`
+	Split             string   `yaml:"split" help:"test, valid (for tuning), or all: every problem of a task that reads a file which training never reads"`
+	Problems          int      `yaml:"problems" help:"held-out problems of each task"`
+	Every             int      `yaml:"every" help:"steps between evaluations inside a stage; 0 = only at its end"`
+	Texts             int      `yaml:"texts" help:"answers kept as samples"`
+	PassAt            int      `yaml:"pass_at" help:"samples a problem for pass@k at the end of stages; 0 = off"`
+	PassProblems      int      `yaml:"pass_problems" help:"problems of each suite that pass@k looks at; 0 = all"`
+	MaxTokens         int      `yaml:"max_tokens" help:"longest answer"`
+	Budgets           []int    `yaml:"budgets" help:"numbers of tokens, such as [32, 64]: accuracy if answers are cut there, from the same samples"`
+	Searches          []string `yaml:"searches" help:"[vote:8, plan_cluster:8/3]: answers picked from many samples, at the ends of trained stages; vote, plan_vote, plan_cluster, plan_judge, plan_random"`
+	SearchTemperature float64  `yaml:"search_temperature" help:"of the samples that searches pick from"`
+	SearchProblems    int      `yaml:"search_problems" help:"problems of each suite that searches look at; 0 = all"`
+	Contamination     string   `yaml:"contamination" help:"training rows that repeat evaluation text: drop (and say how many), error or ignore"`
+	Seed              uint64   `yaml:"seed" help:"of the held-out problems; the same for all seeds of a run"`
 }
 
 // CheckpointConfig says when states are written and which checkpoints stay.
@@ -79,7 +84,7 @@ func DefaultCommon() Common {
 	return Common{
 		Model: "nano", Seed: 1, MicroTokens: 4096, Slots: 64, Runs: "runs",
 		LoRA:       LoRA{Alpha: 32},
-		Eval:       EvalConfig{Split: "test", Problems: 500, Texts: 3, MaxTokens: 64, Seed: 1000, Contamination: "drop"},
+		Eval:       EvalConfig{Split: "test", Problems: 500, Texts: 3, MaxTokens: 64, SearchTemperature: 1, Seed: 1000, Contamination: "drop"},
 		Checkpoint: CheckpointConfig{Every: 100, KeepLast: 3, KeepBest: 1, Metric: "accuracy"},
 	}
 }
@@ -134,6 +139,15 @@ func (c *Common) Validate() error {
 		return &config.FieldError{Field: "eval.split", Msg: fmt.Sprintf("%q: want test, valid or all", c.Eval.Split)}
 	case c.Eval.Problems < 0:
 		return &config.FieldError{Field: "eval.problems", Msg: "want 0 (no evaluation) or a positive count"}
+	}
+	if !(c.Eval.SearchTemperature > 0) {
+		return &config.FieldError{Field: "eval.search_temperature", Msg: fmt.Sprintf("%g: want a positive number", c.Eval.SearchTemperature)}
+	}
+	if _, err := eval.ParseSearches(c.Eval.Searches, 1); err != nil {
+		return &config.FieldError{Field: "eval.searches", Msg: err.Error()}
+	}
+	if err := eval.CheckBudgets(c.Eval.Budgets, c.Eval.MaxTokens); err != nil {
+		return &config.FieldError{Field: "eval.budgets", Msg: err.Error()}
 	}
 	return nil
 }

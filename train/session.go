@@ -358,6 +358,10 @@ func (s *Session) evaluate(ctx context.Context, stage string, step int, end bool
 		}
 		v := []run.Value{{Name: run.Accuracy, V: r.Accuracy.Mean}, {Name: run.AccuracyLow, V: r.Accuracy.Low}, {Name: run.AccuracyHigh, V: r.Accuracy.High},
 			{Name: run.Problems, V: float64(r.Accuracy.N)}, {Name: run.Length, V: r.Length}}
+		for _, b := range r.AtBudget {
+			name := run.AccuracyAt(b.Tokens)
+			v = append(v, run.Value{Name: name, V: b.Accuracy.Mean}, run.Value{Name: name + "_low", V: b.Accuracy.Low}, run.Value{Name: name + "_high", V: b.Accuracy.High})
+		}
 		if r.Ungraded > 0 {
 			v = append(v, run.Value{Name: "ungraded", V: float64(r.Ungraded)})
 		}
@@ -376,6 +380,13 @@ func (s *Session) evaluate(ctx context.Context, stage string, step int, end bool
 					return err
 				}
 				v = append(v, run.Value{Name: fmt.Sprintf("pass_at_%d", k), V: p.PassAt.Mean}, run.Value{Name: run.Entropy, V: p.Entropy})
+			}
+			if s.Plan.Nodes[s.at.Node].Kind != Eval {
+				found, err := s.search(ctx, suite)
+				if err != nil {
+					return err
+				}
+				v = append(v, found...)
 			}
 		}
 		if len(s.Suites) > 1 {
@@ -397,12 +408,31 @@ func (s *Session) evaluate(ctx context.Context, stage string, step int, end bool
 // passAt samples k answers at temperature 1: the chance that one of them is right, and the policy's entropy.
 func (s *Session) passAt(ctx context.Context, suite *eval.Suite, k int) (*eval.Result, error) {
 	sampled := *suite
-	sampled.Samples = k
+	sampled.Samples, sampled.Budgets = k, nil
 	if n := s.Common.Eval.PassProblems; n > 0 && n < len(sampled.Problems) {
 		sampled.Problems = sampled.Problems[:n]
 	}
 	sampled.Params.Greedy, sampled.Params.Temperature = false, 1
 	return s.answer(ctx, &sampled, fmt.Sprintf("%s pass@%d", suite.Name, k))
+}
+
+// search answers a suite in every way of eval.searches: accuracy_vote_8 and length_vote_8, the tokens that an answer then costs.
+func (s *Session) search(ctx context.Context, suite *eval.Suite) (v []run.Value, err error) {
+	c := &s.Common.Eval
+	searches, err := eval.ParseSearches(c.Searches, float32(c.SearchTemperature))
+	if err != nil {
+		return nil, err
+	}
+	for _, by := range searches {
+		r, err := s.answer(ctx, suite.Searched(by, c.SearchProblems), suite.Name+" "+by.Name)
+		if err != nil {
+			return nil, err
+		}
+		name := run.Accuracy + "_" + by.Name
+		v = append(v, run.Value{Name: name, V: r.Accuracy.Mean}, run.Value{Name: name + "_low", V: r.Accuracy.Low}, run.Value{Name: name + "_high", V: r.Accuracy.High},
+			run.Value{Name: run.Length + "_" + by.Name, V: r.Length})
+	}
+	return v, nil
 }
 
 // answer runs a suite and shows how far it has come.

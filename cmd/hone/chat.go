@@ -238,7 +238,7 @@ func (t *talk) ask(message string) error {
 		return err
 	}
 	if rest, ok := strings.CutPrefix(text, t.text); ok && t.text != "" {
-		t.tokens = append(t.tokens, t.f.Tok.Encode(rest, token.EncodeOptions{Special: true})...)
+		t.tokens = append(t.tokens, token.Continue(t.f.Tok, t.tokens, rest, token.EncodeOptions{Special: true})...)
 		t.text = text
 		return nil
 	}

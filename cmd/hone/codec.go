@@ -29,7 +29,9 @@ func openCodec(model string) (*textCodec, error) {
 
 func newCodec(tok token.Tokenizer) (*textCodec, error) {
 	c := &textCodec{tok: tok}
-	c.Encode = func(text string) ([]int32, error) { return tok.Encode(text, token.EncodeOptions{}), nil }
+	c.Encode = func(before []int32, text string) ([]int32, error) {
+		return token.Continue(tok, before, text, token.EncodeOptions{}), nil
+	}
 	c.End = tok.EndIDs()
 	if begin := tok.Encode("", token.EncodeOptions{AddSpecial: true}); len(begin) > 0 && begin[0] == tok.BOS() {
 		c.Begin = begin[:1]

@@ -21,11 +21,12 @@ type evalCmd struct {
 
 func (evalCmd) Help() string {
 	var b strings.Builder
-	b.WriteString(`Measures a model on held-out problems: greedy accuracy with a 95 % interval, and pass@k with samples=k. A run's model brings the run's
-task, system turn and suffix along.
+	b.WriteString(`Measures a model on held-out problems: greedy accuracy with a 95 % interval, pass@k with samples=k, accuracy of answers that are cut
+(budgets), and of answers that many samples are spent on (searches). A run's model brings the run's task, system turn and suffix along.
 
   hone eval model=runs/grpo-7f3a
   hone eval model=SmolLM2-135M-Instruct.Q4_1.gguf task=gsm8k?path=test.jsonl problems=200 max_tokens=256
+  hone eval model=runs/e2c-90aa searches=[vote:8,plan_cluster:8/3,plan_judge:8] budgets=[16,32]
   hone eval model=runs/grpo-7f3a@100 task=countdown?level=4,svamp?path=SVAMP.json split=all samples=8 --json
 
 Settings and their defaults:
@@ -39,23 +40,26 @@ Settings and their defaults:
 
 // evalSettings are what hone eval takes.
 type evalSettings struct {
-	Model     string `yaml:"model" help:"nano, a Hugging Face folder, a .gguf file, or runs/ID[@step or @node@step]"`
-	Adapter   string `yaml:"adapter" help:"PEFT adapter folder"`
-	Task      string `yaml:"task" help:"tasks, separated by commas; empty = the run's"`
-	Split     string `yaml:"split" help:"test, valid (for tuning), or all: every problem of a task that reads a file which training never reads"`
-	Problems  int    `yaml:"problems" help:"held-out problems of each task"`
-	MaxTokens int    `yaml:"max_tokens" help:"longest answer"`
-	Samples   int    `yaml:"samples" help:"answers at temperature 1 to each problem, for pass@k; 0 = off"`
-	Seed      uint64 `yaml:"seed" help:"of the held-out problems"`
-	System    string `yaml:"system" help:"system turn"`
-	Suffix    string `yaml:"suffix" help:"text put after every question"`
-	Context   int    `yaml:"context" help:"longest sequence; 0 = the model's"`
-	Slots     int    `yaml:"slots" help:"sequences sampled together"`
+	Model             string   `yaml:"model" help:"nano, a Hugging Face folder, a .gguf file, or runs/ID[@step or @node@step]"`
+	Adapter           string   `yaml:"adapter" help:"PEFT adapter folder"`
+	Task              string   `yaml:"task" help:"tasks, separated by commas; empty = the run's"`
+	Split             string   `yaml:"split" help:"test, valid (for tuning), or all: every problem of a task that reads a file which training never reads"`
+	Problems          int      `yaml:"problems" help:"held-out problems of each task"`
+	MaxTokens         int      `yaml:"max_tokens" help:"longest answer"`
+	Budgets           []int    `yaml:"budgets" help:"numbers of tokens, such as [32, 64]: accuracy if answers are cut there, from the same samples"`
+	Searches          []string `yaml:"searches" help:"[vote:8, plan_cluster:8/3]: answers picked from many samples; vote, plan_vote, plan_cluster, plan_judge, plan_random"`
+	SearchTemperature float64  `yaml:"search_temperature" help:"of the samples that searches pick from"`
+	Samples           int      `yaml:"samples" help:"answers at temperature 1 to each problem, for pass@k; 0 = off"`
+	Seed              uint64   `yaml:"seed" help:"of the held-out problems"`
+	System            string   `yaml:"system" help:"system turn"`
+	Suffix            string   `yaml:"suffix" help:"text put after every question"`
+	Context           int      `yaml:"context" help:"longest sequence; 0 = the model's"`
+	Slots             int      `yaml:"slots" help:"sequences sampled together"`
 }
 
 func defaultEval() *evalSettings {
 	c := train.DefaultCommon()
-	return &evalSettings{Model: c.Model, Split: c.Eval.Split, Problems: c.Eval.Problems, MaxTokens: c.Eval.MaxTokens, Seed: c.Eval.Seed, Slots: c.Slots}
+	return &evalSettings{Model: c.Model, Split: c.Eval.Split, Problems: c.Eval.Problems, MaxTokens: c.Eval.MaxTokens, SearchTemperature: c.Eval.SearchTemperature, Seed: c.Eval.Seed, Slots: c.Slots}
 }
 
 // Validate implements config's range check.
@@ -72,6 +76,15 @@ func (s *evalSettings) Validate() error {
 	case s.Context < 0:
 		return config.Errorf("context", "must be 0 (the model's) or a number of tokens, got %d", s.Context)
 	}
+	if !(s.SearchTemperature > 0) {
+		return config.Errorf("search_temperature", "must be above 0, got %g", s.SearchTemperature)
+	}
+	if _, err := eval.ParseSearches(s.Searches, 1); err != nil {
+		return config.Errorf("searches", "%v", err)
+	}
+	if err := eval.CheckBudgets(s.Budgets, s.MaxTokens); err != nil {
+		return config.Errorf("budgets", "%v", err)
+	}
 	return config.OneOf("split", s.Split, "test", "valid", "all")
 }
 
@@ -79,7 +92,7 @@ func (s *evalSettings) Validate() error {
 func (s *evalSettings) common() *train.Common {
 	c := train.DefaultCommon()
 	c.Model, c.Adapter, c.System, c.Suffix, c.Context, c.Slots = s.Model, s.Adapter, s.System, s.Suffix, s.Context, s.Slots
-	c.Eval.Split, c.Eval.Problems, c.Eval.MaxTokens, c.Eval.Seed = s.Split, s.Problems, s.MaxTokens, s.Seed
+	c.Eval.Split, c.Eval.Problems, c.Eval.MaxTokens, c.Eval.Budgets, c.Eval.Seed = s.Split, s.Problems, s.MaxTokens, s.Budgets, s.Seed
 	return &c
 }
 
@@ -91,14 +104,33 @@ type evaluated struct {
 }
 
 type evaluatedSuite struct {
-	Name     string      `json:"name"`
-	Accuracy run.Float   `json:"accuracy"`
-	Low      run.Float   `json:"low"`
-	High     run.Float   `json:"high"`
-	N        int         `json:"n"`
-	Length   run.Float   `json:"length"`             // sampled tokens an answer
-	Ungraded int         `json:"ungraded,omitempty"` // grading failed or timed out: counted as not correct
-	PassAt   *passAtInfo `json:"pass_at,omitempty"`
+	Name     string       `json:"name"`
+	Accuracy run.Float    `json:"accuracy"`
+	Low      run.Float    `json:"low"`
+	High     run.Float    `json:"high"`
+	N        int          `json:"n"`
+	Length   run.Float    `json:"length"`             // sampled tokens an answer
+	Ungraded int          `json:"ungraded,omitempty"` // grading failed or timed out: counted as not correct
+	AtBudget []budgetInfo `json:"at_budget,omitempty"`
+	Searches []searchInfo `json:"searches,omitempty"`
+	PassAt   *passAtInfo  `json:"pass_at,omitempty"`
+}
+
+// searchInfo is the accuracy of answers that were picked from many samples.
+type searchInfo struct {
+	Name     string    `json:"name"`
+	Accuracy run.Float `json:"accuracy"`
+	Low      run.Float `json:"low"`
+	High     run.Float `json:"high"`
+	Length   run.Float `json:"length"` // tokens sampled for an answer, all of them
+}
+
+// budgetInfo is the accuracy of answers that are cut at so many tokens.
+type budgetInfo struct {
+	Tokens   int       `json:"tokens"`
+	Accuracy run.Float `json:"accuracy"`
+	Low      run.Float `json:"low"`
+	High     run.Float `json:"high"`
 }
 
 type passAtInfo struct {
@@ -132,7 +164,7 @@ func (c *evalCmd) Run(a *app) error {
 	}
 	for _, suite := range suites {
 		fmt.Fprintf(a.errOut, "%s on %s: %d problems\n", s.Model, suite.Name, len(suite.Problems))
-		one, err := measure(a, suite, rollout.Env{Engine: e, Format: loaded.Format}, s.Samples)
+		one, err := measure(a, suite, rollout.Env{Engine: e, Format: loaded.Format}, s)
 		if err != nil {
 			return err
 		}
@@ -152,7 +184,13 @@ func (c *evalCmd) Run(a *app) error {
 		if r.Ungraded > 0 {
 			pass += fmt.Sprintf("  %d not graded", r.Ungraded)
 		}
-		t.row(r.Name, fmt.Sprintf("%.1f %%", 100*r.Accuracy), fmt.Sprintf("[%.1f, %.1f]", 100*r.Low, 100*r.High), fmt.Sprint(r.N), fmt.Sprintf("%.1f", r.Length), pass)
+		t.row(r.Name, percent(r.Accuracy), fmt.Sprintf("[%.1f, %.1f]", 100*r.Low, 100*r.High), fmt.Sprint(r.N), fmt.Sprintf("%.1f", r.Length), pass)
+		for _, found := range r.Searches {
+			t.row("  "+found.Name, percent(found.Accuracy), fmt.Sprintf("[%.1f, %.1f]", 100*found.Low, 100*found.High), fmt.Sprint(r.N), fmt.Sprintf("%.1f", found.Length), "")
+		}
+		for _, b := range r.AtBudget {
+			t.row("", percent(b.Accuracy), fmt.Sprintf("[%.1f, %.1f]", 100*b.Low, 100*b.High), fmt.Sprint(r.N), fmt.Sprintf("at %d", b.Tokens), "")
+		}
 	}
 	t.flush()
 	fmt.Fprintf(a.out, "%s   next: hone chat model=%s\n", wall(out.Seconds), s.Model)
@@ -160,7 +198,7 @@ func (c *evalCmd) Run(a *app) error {
 }
 
 // measure answers a suite greedily, and again with samples for pass@k.
-func measure(a *app, suite *eval.Suite, env rollout.Env, samples int) (*evaluatedSuite, error) {
+func measure(a *app, suite *eval.Suite, env rollout.Env, s *evalSettings) (*evaluatedSuite, error) {
 	display := progress.New(a.errOut)
 	defer display.Close()
 	answer := func(s eval.Suite, name string) (*eval.Result, error) {
@@ -175,8 +213,23 @@ func measure(a *app, suite *eval.Suite, env rollout.Env, samples int) (*evaluate
 	}
 	acc := r.Accuracy
 	out := &evaluatedSuite{Name: suite.Name, Accuracy: run.Float(acc.Mean), Low: run.Float(acc.Low), High: run.Float(acc.High), N: acc.N, Length: run.Float(r.Length), Ungraded: r.Ungraded}
-	if samples > 1 {
+	for _, b := range r.AtBudget {
+		out.AtBudget = append(out.AtBudget, budgetInfo{b.Tokens, run.Float(b.Accuracy.Mean), run.Float(b.Accuracy.Low), run.Float(b.Accuracy.High)})
+	}
+	searches, err := eval.ParseSearches(s.Searches, float32(s.SearchTemperature))
+	if err != nil {
+		return nil, err
+	}
+	for _, by := range searches {
+		r, err := answer(*suite.Searched(by, 0), suite.Name+" "+by.Name)
+		if err != nil {
+			return nil, err
+		}
+		out.Searches = append(out.Searches, searchInfo{by.Name, run.Float(r.Accuracy.Mean), run.Float(r.Accuracy.Low), run.Float(r.Accuracy.High), run.Float(r.Length)})
+	}
+	if samples := s.Samples; samples > 1 {
 		sampled := *suite
+		sampled.Budgets = nil
 		sampled.Samples, sampled.Params.Greedy, sampled.Params.Temperature = samples, false, 1
 		r, err := answer(sampled, fmt.Sprintf("%s pass@%d", suite.Name, samples))
 		if err != nil {
@@ -186,6 +239,8 @@ func measure(a *app, suite *eval.Suite, env rollout.Env, samples int) (*evaluate
 	}
 	return out, nil
 }
+
+func percent(share run.Float) string { return fmt.Sprintf("%.1f %%", 100*share) }
 
 // loadEval reads the settings; a run's model brings the run's own along as defaults.
 func loadEval(settings []string) (*evalSettings, error) {
@@ -202,7 +257,7 @@ func loadEval(settings []string) (*evalSettings, error) {
 		model := s.Model
 		s = defaultEval()
 		s.Model, s.System, s.Suffix, s.Context, s.Slots = model, c.System, c.Suffix, c.Context, c.Slots
-		s.Split, s.Problems, s.MaxTokens, s.Seed = c.Eval.Split, c.Eval.Problems, c.Eval.MaxTokens, c.Eval.Seed
+		s.Split, s.Problems, s.MaxTokens, s.Budgets, s.Seed = c.Eval.Split, c.Eval.Problems, c.Eval.MaxTokens, c.Eval.Budgets, c.Eval.Seed
 		if s.Task = c.Eval.Task; s.Task == "" {
 			s.Task = stored.EvalTask()
 		}

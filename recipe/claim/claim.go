@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/hone-lm/hone/eval/stats"
+	"github.com/hone-lm/hone/internal/config"
 	"github.com/hone-lm/hone/recipe"
 )
 
@@ -57,40 +58,104 @@ func Run(ctx context.Context, x *Executor, p recipe.Paper, plan Plan) (*Result, 
 		}
 		res.Tuned = append(res.Tuned, t)
 	}
-	var jobs []Job
+	var first, second []recipe.Arm // those whose settings are all known, and those that wait for a result
 	for _, a := range c.Arms {
-		for seed := 1; seed <= seedsOf(c, a.Name, plan); seed++ {
-			j, err := job(p, a, res.Tuned, seed)
-			if err != nil {
-				return nil, err
-			}
-			jobs = append(jobs, j)
+		if len(a.Given) == 0 {
+			first = append(first, a)
+			continue
 		}
+		if err := hasKeys(p, a); err != nil { // before any work: the values come too late for that
+			return nil, err
+		}
+		second = append(second, a)
 	}
-	runs, err := x.Run(ctx, jobs)
-	if err != nil {
-		return nil, err
-	}
-	i := 0
-	for _, a := range c.Arms {
-		for seed := 1; seed <= seedsOf(c, a.Name, plan); seed++ {
-			o, err := outcome(runs[i], a.Name, uint64(seed))
-			if err != nil {
-				return nil, err
-			}
-			res.Table.Outcomes = append(res.Table.Outcomes, o)
-			i++
+	for _, arms := range [][]recipe.Arm{first, second} {
+		if err := res.run(ctx, x, arms); err != nil {
+			return nil, err
 		}
 	}
 	res.decide()
 	return res, nil
 }
 
-func seedsOf(c *recipe.Claim, arm string, plan Plan) int {
-	if arm == c.A || arm == c.B {
-		return max(plan.Seeds, plan.Deciding)
+// run runs arms on their seeds and adds their outcomes to the table.
+func (r *Result) run(ctx context.Context, x *Executor, arms []recipe.Arm) error {
+	var jobs []Job
+	var outcomes []*recipe.Outcome
+	for _, a := range arms {
+		for seed := 1; seed <= seedsOf(r.Paper.Claim, a.Name, r.Plan); seed++ {
+			given, err := given(r.Table, a, uint64(seed))
+			if err != nil {
+				return err
+			}
+			j, err := job(r.Paper, a, r.Tuned, seed, given...)
+			if err != nil {
+				return err
+			}
+			jobs, outcomes = append(jobs, j), append(outcomes, &recipe.Outcome{Arm: a.Name, Seed: uint64(seed), Given: given})
+		}
 	}
-	return plan.Seeds
+	runs, err := x.Run(ctx, jobs)
+	if err != nil {
+		return err
+	}
+	for i, o := range outcomes {
+		if err := read(runs[i], o); err != nil {
+			return err
+		}
+	}
+	r.Table.Outcomes = append(r.Table.Outcomes, outcomes...)
+	return nil
+}
+
+// seedsOf is how many seeds an arm runs on: an arm that gives settings to others has at least as many as they.
+func seedsOf(c *recipe.Claim, arm string, plan Plan) int {
+	n := plan.Seeds
+	if arm == c.A || arm == c.B {
+		n = max(n, plan.Deciding)
+	}
+	for _, a := range c.Arms {
+		if slices.ContainsFunc(a.Given, func(g recipe.Given) bool { return g.Arm == arm }) {
+			n = max(n, seedsOf(c, a.Name, plan))
+		}
+	}
+	return n
+}
+
+// given returns the settings that finished runs on the same seed decide.
+func given(t *recipe.Table, a recipe.Arm, seed uint64) ([]string, error) {
+	var settings []string
+	for _, g := range a.Given {
+		for _, o := range t.Of(g.Arm) {
+			if o.Seed != seed {
+				continue
+			}
+			v, ok := o.Means[g.Stage+"/"+g.Metric]
+			if !ok {
+				return nil, fmt.Errorf("arm %s: its setting %s is the mean of %s in stage %s of arm %s, and run %s measured none", a.Name, g.Key, g.Metric, g.Stage, g.Arm, o.Run)
+			}
+			settings = append(settings, g.Key+"="+strconv.FormatFloat(v, 'g', -1, 64))
+		}
+	}
+	return settings, nil
+}
+
+// hasKeys refuses an arm whose recipe has no such setting.
+func hasKeys(p recipe.Paper, a recipe.Arm) error {
+	j, err := job(p, a, nil, 1)
+	if err != nil {
+		return err
+	}
+	_, cfg, err := recipe.Parse(j.Recipe, "", nil, j.Settings)
+	if err != nil {
+		return err
+	}
+	for _, g := range a.Given {
+		if !slices.ContainsFunc(config.Keys(cfg), func(k config.KeyInfo) bool { return k.Path == g.Key }) {
+			return fmt.Errorf("arm %s: recipe %s has no setting %s, which arm %s is to give", a.Name, j.Recipe, g.Key, g.Arm)
+		}
+	}
+	return nil
 }
 
 // job is an arm on a seed, with every tuned rate that the arm has a key for.
@@ -146,8 +211,8 @@ func tune(ctx context.Context, x *Executor, p recipe.Paper, g recipe.Grid, befor
 	}
 	best := math.Inf(-1)
 	for i, r := range runs {
-		o, err := outcome(r, g.Arm, 1)
-		if err != nil {
+		o := &recipe.Outcome{Arm: g.Arm, Seed: 1}
+		if err := read(r, o); err != nil {
 			return t, err
 		}
 		score, ok := o.Final[p.Claim.Metric]

@@ -142,6 +142,43 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// TestGiven: an arm runs with what another arm's run on the same seed measured, which is kept beside its outcome; what cannot be is refused
+// before any work.
+func TestGiven(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains half a dozen runs")
+	}
+	little := []string{"eval.problems=4", "eval.max_tokens=4", "warmup.steps=1", "mix.steps=5", "sft.rows=40", "sft.batch=4", "grpo.problems=2", "grpo.group_size=2", "grpo.max_tokens=4"}
+	paper := func(g recipe.Given) recipe.Paper {
+		return recipe.Paper{Name: "sasr", Claim: &recipe.Claim{Metric: "accuracy", A: "adaptive", B: "fixed", Common: little, Arms: []recipe.Arm{
+			{Name: "fixed", Settings: []string{"arm=fixed"}, Given: []recipe.Given{g}}, {Name: "adaptive"}}}}
+	}
+	for _, bad := range []recipe.Given{{Key: "share", Arm: "none", Stage: "mix", Metric: "sft_step"}, {Key: "share", Arm: "fixed", Stage: "mix", Metric: "sft_step"}, {Key: "shares", Arm: "adaptive", Stage: "mix", Metric: "sft_step"}} {
+		var calls atomic.Int64
+		if _, err := Run(context.Background(), here(t, &calls), paper(bad), Plan{Seeds: 1}); err == nil || calls.Load() > 0 {
+			t.Errorf("%+v: %d runs, %v", bad, calls.Load(), err)
+		}
+	}
+	var calls atomic.Int64
+	x := here(t, &calls)
+	r, err := Run(context.Background(), x, paper(recipe.Given{Key: "share", Arm: "adaptive", Stage: "mix", Metric: "sft_step"}), Plan{Seeds: 1, Deciding: 2})
+	if err != nil || calls.Load() != 4 {
+		t.Fatalf("%d runs, %v", calls.Load(), err)
+	}
+	for i, o := range r.Table.Of("fixed") {
+		from := r.Table.Of("adaptive")[i]
+		if got, want := o.Means["mix/sft_step"], from.Means["mix/sft_step"]; got != want || len(o.Given) != 1 {
+			t.Errorf("seed %d: share %g, want %g; given %v", o.Seed, got, want, o.Given)
+		}
+	}
+	if page := string(r.markdown("", "")); !strings.Contains(page, "`share` of arm fixed is the mean of sft_step") {
+		t.Errorf("the page does not say where the share is from:\n%s", page)
+	}
+	if _, err := Run(context.Background(), x, paper(recipe.Given{Key: "share", Arm: "adaptive", Stage: "mix", Metric: "sft_steps"}), Plan{Seeds: 1, Deciding: 2}); err == nil || !strings.Contains(err.Error(), "measured none") {
+		t.Errorf("a metric that is not there: %v", err)
+	}
+}
+
 // TestClaim runs a small claim from beginning to end: a grid, two arms on their seeds, the files; then again without running anything.
 func TestClaim(t *testing.T) {
 	if testing.Short() {

@@ -8,17 +8,18 @@ import (
 	"github.com/hone-lm/hone/run"
 )
 
-// outcome reads what a run gave.
-func outcome(r *run.Run, arm string, seed uint64) (*recipe.Outcome, error) {
-	o := &recipe.Outcome{Arm: arm, Seed: seed, Run: r.Dir, Losses: map[string][2]float64{}}
+// read fills an outcome with what a run gave.
+func read(r *run.Run, o *recipe.Outcome) error {
+	o.Run, o.Losses = r.Dir, map[string][2]float64{}
 	rows, err := r.ReadMetrics(run.MetricsFile)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	timing, err := r.ReadMetrics(run.TimingFile)
 	if err != nil {
-		return nil, err
+		return err
 	}
+	o.Means = means(rows)
 	type at struct {
 		stage string
 		step  int
@@ -61,7 +62,25 @@ func outcome(r *run.Run, arm string, seed uint64) (*recipe.Outcome, error) {
 			}
 		}
 	}
-	return o, nil
+	return nil
+}
+
+// means returns the mean of every value over the training steps of a stage that have it, as stage/name.
+func means(rows []run.Metrics) map[string]float64 {
+	sums, counts := map[string]float64{}, map[string]float64{}
+	for _, row := range rows {
+		if row.Kind != run.KindTrain {
+			continue
+		}
+		for _, v := range row.Values {
+			sums[row.Stage+"/"+v.Name] += v.V
+			counts[row.Stage+"/"+v.Name]++
+		}
+	}
+	for name, n := range counts {
+		sums[name] /= n
+	}
+	return sums
 }
 
 // counted is a value that a row may not have: a step without sampling sampled 0 tokens.

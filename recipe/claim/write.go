@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/hone-lm/hone/recipe"
@@ -49,6 +50,7 @@ type documentArm struct {
 
 type documentOutcome struct {
 	Final   map[string]run.Float `json:"final"`
+	Given   []string             `json:"given,omitempty"` // settings that another arm's run gave
 	Updates float64              `json:"updates"`
 	Sampled float64              `json:"sampled_tokens"`
 	Trained float64              `json:"trained_tokens"`
@@ -93,7 +95,7 @@ func (r *Result) document(command, version string) document {
 			for k, v := range o.Final {
 				final[k] = run.Float(v)
 			}
-			arm.Seeds[fmt.Sprint(o.Seed)] = documentOutcome{final, o.Updates, o.Sampled, o.Trained, o.FLOPs, o.Seconds}
+			arm.Seeds[fmt.Sprint(o.Seed)] = documentOutcome{final, o.Given, o.Updates, o.Sampled, o.Trained, o.FLOPs, o.Seconds}
 		}
 		doc.Arms = append(doc.Arms, arm)
 	}
@@ -107,6 +109,7 @@ func (r *Result) markdown(command, version string) []byte {
 	fmt.Fprintf(&w, "Rule: %s. With these seeds a difference of %s could have been shown.\n\n%s\n\n", c.RuleText(), number(d.Difference.Half()), c.Scale)
 	fmt.Fprintf(&w, "```\n%s\n```\n\nVersion %s. Every arm has the same %s; all are graded on the same held-out problems; intervals are 95 %% t-intervals over seeds.\n\n", command, version, budgetText(c.Budget.Unit))
 	r.armTable(&w)
+	r.givenSettings(&w)
 	for _, t := range r.Tuned {
 		fmt.Fprintf(&w, "\nLearning rate of %s stages (%s), tried on arm %s, seed 1, validation split:", t.Kind, strings.Join(t.Keys, ", "), t.Arm)
 		for _, g := range c.Grids {
@@ -132,7 +135,10 @@ func (r *Result) armTable(w *bytes.Buffer) {
 	for s := 1; s <= seeds; s++ {
 		fmt.Fprintf(w, " seed %d |", s)
 	}
-	fmt.Fprintf(w, " updates | sampled tokens | trained tokens | PFLOP | seconds |\n|---|---|%s---|---|---|---|---|\n", strings.Repeat("---|", seeds))
+	for _, name := range c.Shows {
+		fmt.Fprintf(w, " %s |", name)
+	}
+	fmt.Fprintf(w, " updates | sampled tokens | trained tokens | PFLOP | seconds |\n|---|---|%s---|---|---|---|---|\n", strings.Repeat("---|", seeds+len(c.Shows)))
 	for _, a := range c.Arms {
 		of := r.Table.Of(a.Name)
 		m := r.Table.Mean(a.Name, c.Metric)
@@ -144,12 +150,33 @@ func (r *Result) armTable(w *bytes.Buffer) {
 				fmt.Fprint(w, " - |")
 			}
 		}
+		for _, name := range c.Shows {
+			fmt.Fprintf(w, " %s |", number(r.Table.Mean(a.Name, name).Mean))
+		}
 		var u, sm, tr, fl, sec float64
 		for _, o := range of {
 			n := float64(len(of))
 			u, sm, tr, fl, sec = u+o.Updates/n, sm+o.Sampled/n, tr+o.Trained/n, fl+o.FLOPs/n, sec+o.Seconds/n
 		}
 		fmt.Fprintf(w, " %.0f | %.0f | %.0f | %.2f | %.0f |\n", u, sm, tr, fl/1e15, sec)
+	}
+}
+
+// givenSettings tells which settings the runs of other arms decided.
+func (r *Result) givenSettings(w *bytes.Buffer) {
+	for _, a := range r.Paper.Claim.Arms {
+		for _, g := range a.Given {
+			fmt.Fprintf(w, "\n`%s` of arm %s is the mean of %s over the steps of stage %s of arm %s on the same seed:", g.Key, a.Name, g.Metric, g.Stage, g.Arm)
+			for _, o := range r.Table.Of(a.Name) {
+				for _, s := range o.Given {
+					if value, ok := strings.CutPrefix(s, g.Key+"="); ok {
+						v, _ := strconv.ParseFloat(value, 64) // as it was written
+						fmt.Fprintf(w, " %s", number(v))
+					}
+				}
+			}
+			fmt.Fprintln(w, ".")
+		}
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/hone-lm/hone/internal/pyrepr"
 )
 
 // DecodeJSON reads one JSON value as Python's json does: numbers with a point or an exponent are floats, others whole numbers; objects keep
@@ -157,7 +159,7 @@ func writeJSON(b *bytes.Buffer, v Value) error {
 		if math.IsInf(v, 0) || math.IsNaN(v) {
 			return fmt.Errorf("%v has no JSON", v)
 		}
-		b.WriteString(reprFloat(v))
+		b.WriteString(pyrepr.Float(v))
 	case string:
 		enc := json.NewEncoder(b)
 		enc.SetEscapeHTML(false)

@@ -11,7 +11,8 @@ import (
 	"math/big"
 	"strconv"
 	"strings"
-	"unicode"
+
+	"github.com/hone-lm/hone/internal/pyrepr"
 )
 
 // Value is what an argument may hold, with Python's types: nil (None), bool, int64, *big.Int (whole numbers beyond int64), float64, string,
@@ -229,22 +230,8 @@ func Repr(v Value) string {
 
 func writeRepr(b *strings.Builder, v Value) {
 	switch v := v.(type) {
-	case nil:
-		b.WriteString("None")
-	case bool:
-		if v {
-			b.WriteString("True")
-		} else {
-			b.WriteString("False")
-		}
-	case int64:
-		b.WriteString(strconv.FormatInt(v, 10))
-	case *big.Int:
-		b.WriteString(v.String())
 	case float64:
 		b.WriteString(reprFloat(v))
-	case string:
-		reprString(b, v)
 	case List:
 		b.WriteByte('[')
 		reprItems(b, v)
@@ -268,7 +255,11 @@ func writeRepr(b *strings.Builder, v Value) {
 		}
 		b.WriteByte('}')
 	default:
-		fmt.Fprintf(b, "%v", v)
+		scalar, ok := pyrepr.Scalar(v)
+		if !ok {
+			scalar = fmt.Sprint(v)
+		}
+		b.WriteString(scalar)
 	}
 }
 
@@ -281,54 +272,7 @@ func reprItems(b *strings.Builder, items []Value) {
 	}
 }
 
-// reprFloat writes a float as Python does; infinity as a literal that overflows, since Python has none for it.
+// reprFloat is Python's; infinity is a literal that overflows, since Python has none for it.
 func reprFloat(v float64) string {
-	switch {
-	case math.IsInf(v, 1):
-		return "1e999"
-	case math.IsInf(v, -1):
-		return "-1e999"
-	case math.IsNaN(v):
-		return "nan"
-	}
-	e := strconv.FormatFloat(v, 'e', -1, 64)
-	exponent, _ := strconv.Atoi(e[strings.IndexByte(e, 'e')+1:])
-	if exponent < -4 || exponent >= 16 {
-		return e
-	}
-	s := strconv.FormatFloat(v, 'f', -1, 64)
-	if !strings.Contains(s, ".") {
-		s += ".0"
-	}
-	return s
-}
-
-func reprString(b *strings.Builder, s string) {
-	quote := byte('\'')
-	if strings.Contains(s, "'") && !strings.Contains(s, `"`) {
-		quote = '"'
-	}
-	b.WriteByte(quote)
-	for _, r := range s {
-		switch {
-		case r == rune(quote) || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case r == '\n':
-			b.WriteString(`\n`)
-		case r == '\r':
-			b.WriteString(`\r`)
-		case r == '\t':
-			b.WriteString(`\t`)
-		case unicode.IsPrint(r):
-			b.WriteRune(r)
-		case r < 0x100:
-			fmt.Fprintf(b, `\x%02x`, r)
-		case r < 0x10000:
-			fmt.Fprintf(b, `\u%04x`, r)
-		default:
-			fmt.Fprintf(b, `\U%08x`, r)
-		}
-	}
-	b.WriteByte(quote)
+	return strings.Replace(pyrepr.Float(v), "inf", "1e999", 1)
 }

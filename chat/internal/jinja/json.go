@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/hone-lm/hone/internal/pyrepr"
 )
 
 // FromJSON decodes one JSON value: objects keep their order, integers stay integers.
@@ -141,7 +143,7 @@ func jsonFloat(f float64) string {
 	case math.IsNaN(f):
 		return "NaN"
 	}
-	return floatRepr(f)
+	return pyrepr.Float(f)
 }
 
 func (w *jsonWriter) dict(d *Dict, depth int) error {
