@@ -303,19 +303,19 @@ func sameTensors(m *model.Model, h *stateHeader) error {
 
 // baseHash names the weights that are not trained; "" when all are.
 func (e *Engine) baseHash() string {
-	if e.live.m.Adapter() == nil || e.base != "" {
+	if m := e.live.m; m.Adapter() == nil && !m.Quantised() || e.base != "" {
 		return e.base
 	}
 	e.base = hashOf(e.live.m)
 	return e.base
 }
 
-// hashOf names a model's weights, its adapter left out.
+// hashOf names a model's weights, its adapter left out. Weights that are kept quantised have the name of the dequantised ones: a state fits either.
 func hashOf(m *model.Model) string {
 	sum := sha256.New()
 	w := bufio.NewWriterSize(sum, 1<<20)
 	for _, p := range m.Weights() {
-		binary.Write(w, binary.LittleEndian, p.Data)
+		p.Widen(func(x []float32) { binary.Write(w, binary.LittleEndian, x) })
 	}
 	w.Flush()
 	return hex.EncodeToString(sum.Sum(nil))
