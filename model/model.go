@@ -118,6 +118,11 @@ func view(old, whole *tensor.Tensor, i, n int, columns bool) *tensor.Tensor {
 	if old == nil {
 		old = &tensor.Tensor{}
 	}
+	if whole.Quant != nil {
+		*old = *whole.QuantPart(i, n)
+		return old
+	}
+	*old = tensor.Tensor{}
 	old.Name, old.Rows, old.Cols = whole.Name, whole.Rows/n, whole.Cols
 	if columns {
 		old.Rows, old.Cols = whole.Rows, whole.Cols/n

@@ -11,8 +11,7 @@ import (
 var quantFormats = map[gguf.Type]tensor.QuantFormat{gguf.Q8_0: tensor.Q8_0, gguf.Q4_0: tensor.Q4_0, gguf.Q4_1: tensor.Q4_1}
 
 // LoadQuantised is Load, but the matrices that a .gguf file holds as Q8_0, Q4_0 or Q4_1 stay so in memory and are multiplied as they are, with
-// the bytes of the dequantised ones. They cannot be trained; an adapter over them can. Everything else becomes float32, also GPT-2's fused
-// attention weights, whose three parts lie apart here. Quantised tells whether there was something to keep.
+// the bytes of the dequantised ones. They cannot be trained; an adapter over them can. Everything else becomes float32. Quantised tells whether there was something to keep.
 func LoadQuantised(path string) (*Model, error) { return load(path, true) }
 
 // Quantised reports whether some weights are kept quantised.
@@ -39,6 +38,7 @@ func (m *Model) Dequantise() {
 	for _, p := range m.base {
 		p.Dequantise()
 	}
+	m.cutViews()
 }
 
 // values returns the numbers of a weight, in a buffer when they are quantised.
@@ -55,7 +55,7 @@ func values(p *tensor.Tensor) []float32 {
 func (m *Model) keep(g *gguf.File, s *spec, stored string) (bool, error) {
 	t, _ := g.Tensor(stored)
 	format, ok := quantFormats[t.Type]
-	if !ok || s.layout == vector || s.parts > 1 {
+	if !ok || s.layout == vector || s.parts > 1 && s.out/s.parts%16 != 0 {
 		return false, nil
 	}
 	n, cols := t.Shape[0], t.Shape[1]
@@ -74,7 +74,7 @@ func (m *Model) keep(g *gguf.File, s *spec, stored string) (bool, error) {
 			part = part[size:]
 		}
 	}
-	p := tensor.NewQuantLinear(s.hf, q)
+	p := tensor.NewQuantLinear(s.hf, q, max(s.parts, 1))
 	if s.layout == rows {
 		p = tensor.NewQuantTable(s.hf, q)
 	}

@@ -28,15 +28,31 @@ func NewQuantTable(name string, q *Quantised) *Tensor {
 	return &Tensor{Name: name, Rows: q.Rows, Cols: q.Cols, Quant: q}
 }
 
-// NewQuantLinear returns a frozen parameter [q.Cols][q.Rows] without Data, the weight of a Linear: files store those as [out][in], and so does q.
-func NewQuantLinear(name string, q *Quantised) *Tensor {
-	return &Tensor{Name: name, Rows: q.Cols, Cols: q.Rows, Quant: q, turned: true}
+// NewQuantLinear returns a frozen parameter [in][out] without Data, the weight of a Linear: files store those as [out][in], and so does q. With
+// parts > 1 it is the weights of so many Linears one after another, [parts*in][out/parts], each of which QuantPart gives.
+func NewQuantLinear(name string, q *Quantised, parts int) *Tensor {
+	return &Tensor{Name: name, Rows: parts * q.Cols, Cols: q.Rows / parts, Quant: q, turned: true}
+}
+
+// QuantPart returns part i of n of the weights that NewQuantLinear made in n parts. Its rows must be a multiple of 16.
+func (p *Tensor) QuantPart(i, n int) *Tensor {
+	q, ok := p.Quant.Part(i*p.Cols, (i+1)*p.Cols)
+	if !ok || p.Quant.Rows != n*p.Cols {
+		panic(fmt.Sprintf("tensor: part %d of %d of %s", i, n, p.shape()))
+	}
+	return NewQuantLinear(p.Name, q, 1)
 }
 
 // Widen calls fn with all numbers of p in the order of Data, some rows at a time; what fn gets is overwritten by the next call.
 func (p *Tensor) Widen(fn func([]float32)) {
 	if p.Quant == nil {
 		fn(p.Data)
+		return
+	}
+	if parts := p.Quant.Rows / p.Cols; p.turned && parts > 1 {
+		for i := range parts {
+			p.QuantPart(i, parts).Widen(fn)
+		}
 		return
 	}
 	buf := make([]float32, 32*p.Cols) // rows of a Linear come in blocks
