@@ -20,9 +20,6 @@ func quantisedModel(t *testing.T) string {
 
 // A run over weights that stay quantised leaves the state of a run over the dequantised ones, and either goes on from the other's.
 func TestKeepQuantised(t *testing.T) {
-	if testing.Short() {
-		t.Skip("trains some runs")
-	}
 	m := quantisedModel(t)
 	state := func(settings ...string) (dir string, data []byte) {
 		t.Helper()

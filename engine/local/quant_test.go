@@ -2,11 +2,14 @@ package local
 
 import (
 	"bytes"
+	"fmt"
 
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hone-lm/hone/engine"
 	"github.com/hone-lm/hone/internal/rng"
@@ -189,5 +192,53 @@ func TestOpenQuantised(t *testing.T) {
 	}
 	if !bytes.Equal(states[0], states[1]) {
 		t.Error("states or log-probs differ")
+	}
+}
+
+// BenchmarkQuantised decodes and trains an adapter with SmolLM2-135M, its weights in float32 and as the file has them. Figures are of the fastest round.
+func BenchmarkQuantised(b *testing.B) {
+	path := filepath.Join("..", "..", "..", "shared", "models", "smollm2-135m-instruct", "SmolLM2-135M-Instruct.Q4_1.gguf")
+	if _, err := os.Stat(path); err != nil {
+		b.Skip("../shared absent: no model")
+	}
+	for name, load := range map[string]func(string) (*model.Model, error){"f32": model.Load, "quantised": model.LoadQuantised} {
+		m, err := load(path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := m.AddLoRA(model.LoRASpec{Rank: 16, Alpha: 32, Seed: 1}); err != nil {
+			b.Fatal(err)
+		}
+		for _, threads := range []int{1, 2} {
+			for _, streams := range []int{1, 4, 16} {
+				b.Run(fmt.Sprintf("decode/%s/streams=%d/threads=%d", name, streams, threads), func(b *testing.B) {
+					defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(threads))
+					m.DisableAdapter(true)
+					defer m.DisableAdapter(false)
+					e := open(b, m, Options{Context: 256})
+					best := 0.0
+					for b.Loop() {
+						start := time.Now()
+						sample(b, e, engine.Prompt{Seq: prompt(1, 8), N: streams, Params: engine.Params{Temperature: 1, MaxTokens: 24}, Key: rng.New(1, "a")})
+						best = max(best, float64(24*streams)/time.Since(start).Seconds())
+					}
+					b.ReportMetric(best, "tokens/s")
+				})
+			}
+			b.Run(fmt.Sprintf("lora/%s/threads=%d", name, threads), func(b *testing.B) {
+				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(threads))
+				e := open(b, m, Options{MicroTokens: 512})
+				batch := normalised(b, engine.Stream{Name: "sft", Obj: objective.CrossEntropy{}, Coef: 1, Norm: engine.TokenMean, Rows: []engine.Row{fullRow(prompt(1, 256)), fullRow(prompt(2, 256))}})
+				best := 0.0
+				for b.Loop() {
+					start := time.Now()
+					if _, err := e.Backward(ctx, batch); err != nil {
+						b.Fatal(err)
+					}
+					best = max(best, 512/time.Since(start).Seconds())
+				}
+				b.ReportMetric(best, "tokens/s")
+			})
+		}
 	}
 }
