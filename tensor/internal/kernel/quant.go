@@ -28,8 +28,8 @@ func (f QuantFormat) Bytes() int { return [...]int{Q8_0: 34, Q4_0: 18, Q4_1: 20}
 func (f QuantFormat) heads() int { return [...]int{Q8_0: 2, Q4_0: 2, Q4_1: 4}[f] }
 
 // Quant is a matrix of quantised numbers, [Rows][Cols]. Its blocks hold the bytes of the file, but those of 16 rows lie together, so that one
-// register takes the same column of 16 rows: first the rows' scales, then their minima, then each byte of the numbers of all 16 rows in turn.
-// It never changes once its rows are set.
+// register takes the same column of 16 rows: first the rows' scales, then their minima, then the numbers, one byte of each row in turn (Q8_0) or
+// four (the others, whose nibbles are shifted out of 32-bit lanes). It never changes once its rows are set.
 type Quant struct {
 	Format     QuantFormat
 	Rows, Cols int
@@ -82,12 +82,20 @@ func (q *Quant) SetRow(r int, src []byte) {
 		for h := 0; h < heads; h += 2 {
 			copy(dst[quantGroup*h+2*lane:], src[h:h+2])
 		}
-		dst = dst[quantGroup*heads+lane:]
+		dst = dst[quantGroup*heads:]
 		for i, b := range src[heads:q.Format.Bytes()] {
-			dst[quantGroup*i] = b
+			dst[q.Format.place(lane, i)] = b
 		}
 		src = src[q.Format.Bytes():]
 	}
+}
+
+// place returns where byte i of a row's numbers lies among those of its group.
+func (f QuantFormat) place(lane, i int) int {
+	if f == Q8_0 {
+		return quantGroup*i + lane
+	}
+	return quantGroup*(i&^3) + 4*lane + i&3
 }
 
 // Row widens row r to dst.
@@ -119,15 +127,15 @@ func (f QuantFormat) widenLane(src []byte, lane int, dst []float32, step int) {
 	if f == Q4_1 {
 		m = float16(src[2*quantGroup+2*lane:])
 	}
-	src = src[quantGroup*f.heads()+lane:]
+	src = src[quantGroup*f.heads():]
 	if f == Q8_0 {
 		for i := range quantBlock {
-			dst[i*step] = d * float32(int8(src[i*quantGroup]))
+			dst[i*step] = d * float32(int8(src[f.place(lane, i)]))
 		}
 		return
 	}
 	for i := range quantBlock / 2 {
-		b := src[i*quantGroup]
+		b := src[f.place(lane, i)]
 		if f == Q4_0 {
 			dst[i*step] = d * float32(int(b&15)-8)
 			dst[(i+16)*step] = d * float32(int(b>>4)-8)

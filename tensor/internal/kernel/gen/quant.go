@@ -10,8 +10,8 @@ import (
 )
 
 // quant writes the kernels that multiply by quantised weights and the ones that widen them. Weights lie as kernel.Quant says: blocks of 32
-// steps of K of 16 columns, first the scales (and minima) of the columns as float16, then for each step 16 signed bytes, or for each pair of
-// steps 16 apart 16 bytes of two nibbles.
+// steps of K of 16 columns, first the scales (and minima) of the columns as float16, then for each step 16 signed bytes; or for each four steps
+// 16 times four bytes, whose low nibbles are those steps' and whose high ones those of 16 steps later.
 func quant() {
 	nibbles := map[string]Mem{"Q4_0": nibbleTable("nibbles4_0", -8), "Q4_1": nibbleTable("nibbles4_1", 0)}
 	for _, v := range []gemmISA{gemmAVX512, gemmAVX2} {
@@ -95,23 +95,33 @@ func (v *quantKernel) scales(i int, at func(disp int) Mem) {
 	}
 }
 
-// widen writes to w the numbers of vector i that begin at m. The product of an 11-bit scale and a number of 8 bits is exact, so that one
-// multiply-add gives Q4_1 the bytes of product and sum.
-func (v *quantKernel) widen(i int, m Mem, high bool, w VecPhysical) {
+// widen writes to w the numbers of vector i in step u of the unrolled ones; at addresses the group. The product of an 11-bit scale and a number
+// of 8 bits is exact, so that one multiply-add gives Q4_1 the bytes of product and sum.
+func (v *quantKernel) widen(i, u int, high bool, at func(disp int) Mem, w VecPhysical) {
+	part := i % v.parts()
 	if v.format == "Q8_0" {
-		VPMOVSXBD(m, w)
+		VPMOVSXBD(at(16*u+8*part), w)
 		VCVTDQ2PS(w, w)
 		VMULPS(v.scale[i], w, w)
 		return
 	}
-	VPMOVZXBD(m, w)
+	m, shift := at(32*part), uint64(8*u)
 	if high {
-		VPSRLD(Imm(4), w, w)
+		shift += 4
 	}
 	if v.bytes == 64 {
+		if shift == 0 {
+			VMOVUPS(m, w)
+		} else {
+			VPSRLD(Imm(shift), m, w)
+		}
 		VPERMPS(v.nibble, w, w) // takes the lowest four bits
 	} else {
-		if !high {
+		VMOVUPS(m, w)
+		if shift > 0 {
+			VPSRLD(Imm(shift), w, w)
+		}
+		if shift < 28 {
 			VPAND(v.nibble, w, w)
 		}
 		VCVTDQ2PS(w, w)
@@ -126,8 +136,7 @@ func (v *quantKernel) widen(i int, m Mem, high bool, w VecPhysical) {
 	}
 }
 
-// steps writes the loops over the steps of K of one block: body gets the displacement of a step's bytes from the block's pointer and the
-// number of the step within the unrolled ones; ptr is moved behind the block.
+// steps writes the loops over the steps of K of one block: body gets the number of the step within the unrolled ones, of which nibbles want four; ptr is moved behind the block.
 func (v *quantKernel) steps(name string, ptr, count GPPhysical, unroll int, body func(u int, high bool), after func()) {
 	ADDQ(Imm(uint64(v.head())), ptr)
 	loop := func(label string, n int, high bool) {
@@ -254,7 +263,10 @@ func (v quantKernel) tile(name string, rows, groups int) {
 	for i := range vecs {
 		v.scales(i, func(disp int) Mem { return group(i/parts, disp) })
 	}
-	unroll := max(1, 4/rows)
+	unroll := 4
+	if v.format == "Q8_0" {
+		unroll = max(1, 4/rows)
+	}
 	v.steps(name, ptrQ, quantCount, unroll, func(u int, high bool) { v.step(rows, vecs, u, high, acc, free) }, func() { ADDQ(Imm(uint64(4*unroll)), ptrA) })
 	DECQ(quantBlocks)
 	JNZ(LabelRef(name + "block"))
@@ -276,7 +288,7 @@ func (v *quantKernel) step(rows, vecs, u int, high bool, acc func(r, i int) VecP
 		}
 		for i := range vecs {
 			w := pass[i%min(len(pass), 4)]
-			v.widen(i, group(i/parts, 16*u), high, w)
+			v.widen(i, u, high, func(disp int) Mem { return group(i/parts, disp) }, w)
 			for r := range rows {
 				VFMADD231PS(w, column[r], acc(r, i))
 			}
@@ -286,7 +298,7 @@ func (v *quantKernel) step(rows, vecs, u int, high bool, acc func(r, i int) VecP
 	x, pass := free[0], free[1:]
 	for i := 0; i < vecs; i += 2 {
 		for p := range 2 {
-			v.widen(i+p, group(i/parts, 16*u+8*p), high, pass[p])
+			v.widen(i+p, u, high, func(disp int) Mem { return group(i/parts, disp) }, pass[p])
 		}
 		for r := range rows {
 			VBROADCASTSS(element(r), x)
@@ -328,7 +340,7 @@ func quantWiden(v quantKernel) {
 	v.steps("", RBX, R14, 4, func(u int, high bool) {
 		for i := range v.parts() {
 			w := free[(u*v.parts()+i)%min(len(free), 8)]
-			v.widen(i, Mem{Base: RBX, Disp: 16*u + 8*i}, high, w)
+			v.widen(i, u, high, func(disp int) Mem { return Mem{Base: RBX, Disp: disp} }, w)
 			VMOVUPS(w, Mem{Base: RDI, Disp: 32 * i})
 		}
 		ADDQ(R8, RDI)
