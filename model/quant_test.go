@@ -220,3 +220,32 @@ func TestQuantisedConformance(t *testing.T) {
 		checkGreedy(t, m, e, "cached", 0, greedyCached)
 	}
 }
+
+// Adapters from files sit on quantised weights as on wide ones, those that replace whole tensors included.
+func TestAdaptersOverQuantised(t *testing.T) {
+	for adapter, base := range map[string]string{"llama-all-rslora": "llama", "llama-qv": "llama", "llama-modules-to-save": "llama", "qwen2-all": "qwen2"} {
+		path := filepath.Join(sharedModels, "gguf", base+"-q8_0.gguf")
+		if _, err := os.Stat(path); err != nil {
+			t.Skip("../shared absent: no GGUF files to read")
+		}
+		var out []scored
+		for _, load := range []func(string) (*Model, error){Load, LoadQuantised} {
+			m, err := load(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			plain := score(m, testTokens)
+			if err := m.LoadAdapter(filepath.Join(sharedModels, "peft", adapter)); err != nil {
+				t.Fatal(err)
+			}
+			with := score(m, testTokens)
+			if largest(plain, with) == 0 {
+				t.Errorf("%s changes nothing", adapter)
+			}
+			m.Merge()
+			out = append(out, with, score(m, testTokens))
+		}
+		sameOutput(t, adapter, out[0], out[2])
+		sameOutput(t, adapter+" merged", out[1], out[3])
+	}
+}
