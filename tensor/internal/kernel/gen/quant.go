@@ -55,6 +55,14 @@ func (v quantKernel) head() int {
 	return 32
 }
 
+// chunk is the size of a block of a group in bytes.
+func (v quantKernel) chunk() int {
+	if v.format == "Q8_0" {
+		return v.head() + 512
+	}
+	return v.head() + 256
+}
+
 // take gives the kernel its registers for so many vectors of columns and returns the others.
 func (v *quantKernel) take(vecs int, free []VecPhysical) []VecPhysical {
 	v.scale, free = free[:vecs], free[vecs:]
@@ -166,6 +174,7 @@ var (
 	quantBlocks     = RCX
 	quantCount      = R14
 	quantC          = RDX
+	quantAhead      = R15 // the groups that come next
 )
 
 // Offsets of the fields of kernel.quantTile, which quant_amd64.go declares in this order.
@@ -263,6 +272,7 @@ func (v quantKernel) tile(name string, rows, groups int) {
 	for i := range vecs {
 		v.scales(i, func(disp int) Mem { return group(i/parts, disp) })
 	}
+	v.prefetch(groups)
 	unroll := 4
 	if v.format == "Q8_0" {
 		unroll = max(1, 4/rows)
@@ -271,6 +281,21 @@ func (v quantKernel) tile(name string, rows, groups int) {
 	DECQ(quantBlocks)
 	JNZ(LabelRef(name + "block"))
 	each(func(m Mem, r VecPhysical) { VMOVUPS(r, m) })
+}
+
+// prefetch asks for the block at the same place of the groups that come next: they lie behind these, where no hardware looks ahead in time.
+func (v *quantKernel) prefetch(groups int) {
+	if groups == 1 {
+		return
+	}
+	LEAQ(Mem{Base: ptrQ, Index: rsq, Scale: uint8(groups)}, quantAhead)
+	for g := range groups {
+		for d := 0; d < v.chunk(); d += 64 {
+			m := group(g, d)
+			m.Base = quantAhead
+			PREFETCHT0(m)
+		}
+	}
 }
 
 // step adds the products of one step of K. Where registers are left A's elements wait in some of them, else one passes through.
