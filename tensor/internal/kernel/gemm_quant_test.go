@@ -164,7 +164,7 @@ func TestGemmQuantSeesFaults(t *testing.T) {
 func TestGemmQuantBytes(t *testing.T) {
 	for _, q := range quantFormats {
 		for _, nt := range []bool{true, false} {
-			o, f := quantOperands(q.f, 21, 544, 320, nt, 1)
+			o, f := quantOperands(q.f, 13, 288, 160, nt, 1)
 			old := runtime.GOMAXPROCS(1)
 			best := o.run(f, true)
 			eachLevel(t, func(t *testing.T) {
