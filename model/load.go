@@ -58,7 +58,10 @@ func (s ggufSource) pathOf(string) string { return s.Path }
 
 // Load reads a model from a Hugging Face folder (config.json, safetensors in one file or in shards) or from a .gguf file. All weights become float32.
 // Every tensor is checked against the configuration before memory is allocated: what is missing, left over or of another shape is an error that names file and tensor.
-func Load(path string) (*Model, error) {
+func Load(path string) (*Model, error) { return load(path, false) }
+
+// load is Load, or LoadQuantised when keep is set.
+func load(path string, keep bool) (*Model, error) {
 	st, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -70,7 +73,7 @@ func Load(path string) (*Model, error) {
 	}
 	switch ext := strings.ToLower(filepath.Ext(path)); ext {
 	case ".gguf":
-		return loadGGUF(path)
+		return loadGGUF(path, keep)
 	case ".bin", ".pt", ".pth", ".ckpt", ".pkl":
 		return nil, fmt.Errorf("%s: pickled weights (which can run code when loaded) are not read; load the model in Python and call save_pretrained(..., safe_serialization=True)", path)
 	case ".safetensors", ".json":
@@ -88,7 +91,7 @@ func loadFolder(dir string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	return loadFrom(folderSource{s}, *c, dir, false)
+	return loadFrom(folderSource{s}, *c, dir, nil, false)
 }
 
 // ReadConfig reads dir/config.json.
@@ -108,7 +111,7 @@ func ReadConfig(dir string) (*Config, error) {
 	return c, nil
 }
 
-func loadGGUF(path string) (*Model, error) {
+func loadGGUF(path string, keep bool) (*Model, error) {
 	f, err := gguf.Open(path)
 	if err != nil {
 		return nil, err
@@ -118,11 +121,12 @@ func loadGGUF(path string) (*Model, error) {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return loadFrom(ggufSource{f}, *c, path, true)
+	return loadFrom(ggufSource{f}, *c, path, f, keep)
 }
 
-// loadFrom checks the names and shapes in s, then reads them one at a time. It closes s.
-func loadFrom(s source, c Config, path string, isGGUF bool) (_ *Model, err error) {
+// loadFrom checks the names and shapes in s, then reads them one at a time. file is s when that is a GGUF file, else nil. It closes s.
+func loadFrom(s source, c Config, path string, file *gguf.File, keep bool) (_ *Model, err error) {
+	isGGUF := file != nil
 	defer func() { err = errors.Join(err, s.Close()) }()
 	m := skeleton(c)
 	m.Path = path
@@ -133,6 +137,13 @@ func loadFrom(s source, c Config, path string, isGGUF bool) (_ *Model, err error
 	var buf []float32
 	for i := range m.specs {
 		spec := &m.specs[i]
+		if keep && isGGUF {
+			if kept, err := m.keep(file, spec, stored[i]); err != nil {
+				return nil, err
+			} else if kept {
+				continue
+			}
+		}
 		p := m.allocate(spec)
 		buf = slices.Grow(buf[:0], len(p.Data))[:len(p.Data)]
 		if err := s.Read(stored[i], buf); err != nil {

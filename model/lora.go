@@ -217,11 +217,13 @@ func (m *Model) Detach() {
 }
 
 // Merge adds the adapter's updates to the weights, puts its replaced tensors in their place and detaches it. A head that was tied and has been replaced, or whose embedding has, is tied no more.
+// Quantised weights become float32: their sums with an update do not fit the blocks.
 func (m *Model) Merge() {
 	a := m.adapter
 	if a == nil {
 		return
 	}
+	m.Dequantise()
 	if m.Config.Tied && (a.head != nil || a.replace[m.embed] != nil) {
 		m.untie()
 	}
@@ -281,12 +283,13 @@ func (m *Model) Clone() *Model {
 	c := skeleton(m.Config)
 	c.Path = m.Path
 	for i, p := range m.base {
-		t := &tensor.Tensor{Name: p.Name, Rows: p.Rows, Cols: p.Cols, Data: p.Data}
+		t := *p.Tensor // quantised numbers never change, so that they are shared too
+		t.Grad = nil
 		if m.adapter == nil {
 			t.Data = slices.Clone(p.Data)
 		}
-		*c.slot(&c.specs[i]) = t
-		c.base = append(c.base, Param{t, p.Decay})
+		*c.slot(&c.specs[i]) = &t
+		c.base = append(c.base, Param{&t, p.Decay})
 	}
 	c.finish()
 	if v := m.value.Load(); v != nil {

@@ -77,9 +77,14 @@ func (m *Model) slot(s *spec) **tensor.Tensor {
 func (m *Model) allocate(s *spec) *tensor.Tensor {
 	r, c := s.size()
 	p := tensor.NewParam(s.hf, r, c)
+	m.place(s, p)
+	return p
+}
+
+// place makes p the tensor of a spec.
+func (m *Model) place(s *spec, p *tensor.Tensor) {
 	*m.slot(s) = p
 	m.base = append(m.base, Param{p, s.layout != vector})
-	return p
 }
 
 // finish ties the head and cuts the views of fused projections, after all tensors are there.
@@ -113,6 +118,11 @@ func view(old, whole *tensor.Tensor, i, n int, columns bool) *tensor.Tensor {
 	if old == nil {
 		old = &tensor.Tensor{}
 	}
+	if whole.Quant != nil {
+		*old = *whole.QuantPart(i, n)
+		return old
+	}
+	*old = tensor.Tensor{}
 	old.Name, old.Rows, old.Cols = whole.Name, whole.Rows/n, whole.Cols
 	if columns {
 		old.Rows, old.Cols = whole.Rows, whole.Cols/n
@@ -196,18 +206,24 @@ func (m *Model) viewReplaced(part, whole *tensor.Tensor, i int, columns bool) {
 // Weights returns the weights of the base model in a fixed order, trainable or not. A tied head is not listed again.
 func (m *Model) Weights() []Param { return m.base }
 
-// Params returns what is trained, in a fixed order: the adapter's tensors when there is an adapter, otherwise all weights; then the value
-// head's, when there is one. They have gradients after Train.
+// Params returns what is trained, in a fixed order: the adapter's tensors when there is an adapter, otherwise all weights, or none of them
+// when some are quantised; then the value head's, when there is one. They have gradients after Train.
 func (m *Model) Params() []Param {
 	list := m.base
 	if m.adapter != nil {
 		list = m.adapter.params
+	} else if m.Quantised() {
+		list = nil
 	}
 	return append(list[:len(list):len(list)], m.valueParams()...)
 }
 
-// Train gives every trainable weight a gradient buffer and takes those of all others away. An adapter that was made with dropout is refused.
+// Train gives every trainable weight a gradient buffer and takes those of all others away. An adapter that was made with dropout is refused,
+// and so are quantised weights without an adapter.
 func (m *Model) Train() error {
+	if m.adapter == nil && m.Quantised() {
+		return fmt.Errorf("%s: the weights are kept quantised (%s), so they cannot be trained: train an adapter (lora.rank=16), or all weights in float32 (keep_quantised=false)", m.Path, m.QuantFormats())
+	}
 	if m.adapter != nil && m.adapter.config.dropout != 0 {
 		return fmt.Errorf("the adapter's lora_dropout is %g, and dropout is not built: set it to 0 in adapter_config.json to train the adapter without", m.adapter.config.dropout)
 	}

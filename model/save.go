@@ -125,7 +125,7 @@ func (m *Model) SaveHF(dir string, dtype safetensors.Dtype) error {
 	out := make([]safetensors.Out, len(m.specs))
 	for i := range m.specs {
 		s, p := &m.specs[i], m.base[i]
-		out[i] = safetensors.Out{Name: s.hf, Dtype: dtype, Shape: s.shape(false), Fill: func(dst []float32) { s.toFile(dst, p.Data) }}
+		out[i] = safetensors.Out{Name: s.hf, Dtype: dtype, Shape: s.shape(false), Fill: func(dst []float32) { s.toFile(dst, values(p.Tensor)) }}
 	}
 	if err := safetensors.Write(filepath.Join(dir, "model.safetensors"), out, map[string]string{"format": "pt"}); err != nil {
 		return err
@@ -147,7 +147,7 @@ func (m *Model) verify(dir string, dtype safetensors.Dtype, config []byte) error
 		return fmt.Errorf("%s: config.json reads back as another configuration; please report this", dir)
 	}
 	for i, p := range m.base {
-		if !sameValues(p.Data, back.base[i].Data, dtype) {
+		if !sameValues(values(p.Tensor), back.base[i].Data, dtype) {
 			return fmt.Errorf("%s: tensor %q reads back with other values: the disk may be damaged; save to another place", dir, p.Name)
 		}
 	}

@@ -163,13 +163,16 @@ func (e *entry) size() (rows, cols int) {
 func (e *entry) fromFile(dst, src []float32, gguf bool) {
 	row := func(o int) int { return o } // where row o of out stands in the file
 	if gguf && e.heads > 0 {
-		dim := e.out / e.heads
-		row = func(o int) int { // half j, pair i of a head is stored as pair i, half j
-			head, d := o/dim, o%dim
-			return head*dim + 2*(d%(dim/2)) + d/(dim/2)
-		}
+		row = e.fileRow
 	}
 	e.each(gguf, row, func(here, file int) { dst[here] = src[file] })
+}
+
+// fileRow returns where row o of a matrix with interleaved heads stands in a GGUF file: half j, pair i of a head is stored as pair i, half j.
+func (e *entry) fileRow(o int) int {
+	dim := e.out / e.heads
+	head, d := o/dim, o%dim
+	return head*dim + 2*(d%(dim/2)) + d/(dim/2)
 }
 
 func (e *entry) toFile(dst, src []float32) {

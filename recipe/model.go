@@ -55,11 +55,17 @@ func LoadModel(c *train.Common) (*Loaded, error) {
 		l.Model, err = nano.Model()
 	} else if isFresh(source) {
 		l.Model, err = fresh(source, c.Seed)
-	} else if l.Model, err = model.Load(source); err == nil {
+	} else if l.Model, err = l.open(c); err == nil {
 		tok, err = token.Load(source)
 	}
 	if err != nil {
 		return nil, err
+	}
+	if c.Quantised && !l.Model.Quantised() {
+		return nil, fmt.Errorf("model %s: keep_quantised, but there is nothing to keep: only a .gguf file with weights of type Q8_0, Q4_0 or Q4_1 has it: set keep_quantised=false", c.Model)
+	}
+	if c.Quantised && full != "" {
+		return nil, fmt.Errorf("model %s: a run has trained all weights of %s, so that they are quantised no more: set keep_quantised=false", c.Model, source)
 	}
 	if err := l.adapt(c, full, adapted); err != nil {
 		return nil, err
@@ -74,6 +80,14 @@ func LoadModel(c *train.Common) (*Loaded, error) {
 		}
 	}
 	return l, nil
+}
+
+// open reads the model's files.
+func (l *Loaded) open(c *train.Common) (*model.Model, error) {
+	if c.Quantised {
+		return model.LoadQuantised(l.Source)
+	}
+	return model.Load(l.Source)
 }
 
 // adapt puts the adapter that the settings ask for on the weights that it was, or will be, trained on, and notes the state to begin from.

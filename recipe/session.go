@@ -72,8 +72,24 @@ func Start(ctx context.Context, cfg Config, r *run.Run, screen io.Writer) (*trai
 	if s.Plan, err = cfg.Plan(b); err != nil {
 		return nil, err
 	}
+	if err := trainable(l, s.Plan); err != nil {
+		return nil, err
+	}
 	if b.Dropped > 0 {
 		s.Display.Line(fmt.Sprintf("left out %d training rows that repeat evaluation text (eval.contamination)", b.Dropped))
 	}
 	return s, nil
+}
+
+// trainable refuses a plan that would train quantised weights.
+func trainable(l *Loaded, p train.Plan) error {
+	if !l.Model.Quantised() || l.Model.Adapter() != nil {
+		return nil
+	}
+	for _, n := range p.Nodes {
+		if n.Kind == train.Train || n.Kind == train.Pretrain {
+			return fmt.Errorf("node %s trains all weights, but keep_quantised leaves them as %s, which cannot be trained: train an adapter with lora.rank=16, or set keep_quantised=false", n.Name, l.Model.QuantFormats())
+		}
+	}
+	return nil
 }

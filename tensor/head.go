@@ -61,7 +61,11 @@ func (h *Head) Bytes() int64 {
 // Logits writes the logits of n rows of hidden [n][d] to dst [n][vocabulary], with the arithmetic that Score, Grad and Fused use.
 func (h *Head) Logits(dst, hidden []float32, n int) {
 	v, d := h.W.Rows, h.W.Cols
-	kernel.GemmNT(n, v, d, hidden, d, h.W.Data, d, dst, v, false)
+	if h.W.Quant != nil {
+		kernel.GemmQuantNT(n, hidden, d, h.W.Quant, dst, v, false)
+	} else {
+		kernel.GemmNT(n, v, d, hidden, d, h.W.Data, d, dst, v, false)
+	}
 	if h.Bias != nil {
 		for r := range n {
 			kernel.AddTo(dst[r*v:(r+1)*v], h.Bias.Data)
@@ -128,6 +132,7 @@ func (h *Head) Fused(hidden *Tensor, rows HeadRows, dHidden []float32, loss Loss
 // begin checks the request and makes room for a chunk.
 func (h *Head) begin(hidden *Tensor, rows HeadRows) {
 	check("Head", "hidden", hidden, -1, h.W.Cols)
+	checkQuant("Head", h.W, false)
 	checkIndex("Head", "row", rows.Row, hidden.Rows)
 	if len(rows.Target) != len(rows.Row) || (rows.Temp != nil && len(rows.Temp) != len(rows.Row)) {
 		panic(fmt.Sprintf("tensor: Head: %d rows, %d targets, %d temperatures", len(rows.Row), len(rows.Target), len(rows.Temp)))
@@ -290,7 +295,11 @@ func (h *Head) multiply(rows HeadRows, lo, hi int, dHidden []float32) {
 	if dHidden == nil {
 		return
 	}
-	kernel.GemmNN(n, d, v, h.logits, v, h.W.Data, d, h.dHidden, d, false)
+	if h.W.Quant != nil {
+		kernel.GemmQuantNN(n, h.logits, v, h.W.Quant, h.dHidden, d, false)
+	} else {
+		kernel.GemmNN(n, d, v, h.logits, v, h.W.Data, d, h.dHidden, d, false)
+	}
 	for i, r := range rows.Row[lo:hi] {
 		kernel.AddTo(dHidden[int(r)*d:(int(r)+1)*d], h.dHidden[i*d:(i+1)*d])
 	}

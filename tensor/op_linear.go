@@ -15,8 +15,13 @@ func (t *Tape) gather(op string, table *Tensor, ids []int32) *Tensor {
 	checkIndex(op, "row", ids, table.Rows)
 	out := t.New(len(ids), table.Cols)
 	t.push(node{back: gatherBack, out: out, x: table, ids: ids})
-	t.job = job{dst: out.Data, a: table.Data, cols: table.Cols, ids: ids}
-	t.eachRow(len(ids), table.Cols, gatherPart)
+	t.job = job{dst: out.Data, a: table.Data, quant: table.Quant, cols: table.Cols, ids: ids}
+	if table.Quant != nil {
+		checkQuant(op, table, false)
+		t.eachRow(len(ids), 8*table.Cols, gatherQuantPart)
+	} else {
+		t.eachRow(len(ids), table.Cols, gatherPart)
+	}
 	return out
 }
 
@@ -62,7 +67,11 @@ func (t *Tape) linear(op string, x, w, b *Tensor) *Tensor {
 		t.job = job{dst: out.Data, a: b.Data, cols: out.Cols}
 		t.eachRow(out.Rows, out.Cols, fillRowsPart)
 	}
-	t.nn(x.Rows, w.Cols, x.Cols, x.Data, x.Cols, w.Data, w.Cols, out.Data, out.Cols, b != nil)
+	if w.Quant != nil {
+		t.timesQuant(x, w, out, b != nil)
+	} else {
+		t.nn(x.Rows, w.Cols, x.Cols, x.Data, x.Cols, w.Data, w.Cols, out.Data, out.Cols, b != nil)
+	}
 	return out
 }
 
@@ -89,7 +98,11 @@ func linearBack(t *Tape, n *node) {
 	}
 	if x.wants() {
 		g, fresh := t.gradRaw(x)
-		t.nt(x.Rows, x.Cols, w.Cols, out.Grad, out.Cols, w.Data, w.Cols, g, x.Cols, !fresh)
+		if w.Quant != nil {
+			t.backQuant(x, w, out, g, !fresh)
+		} else {
+			t.nt(x.Rows, x.Cols, w.Cols, out.Grad, out.Cols, w.Data, w.Cols, g, x.Cols, !fresh)
+		}
 	}
 }
 

@@ -242,6 +242,7 @@ type job struct {
 	cols, rows      int
 	ids             []int32
 	rope            *RopeTable
+	quant           *Quantised
 	kind            pointKind
 	heads, headDim  int
 	h, w            int

@@ -13,6 +13,9 @@ type Tensor struct {
 	Data       []float32 // [Rows][Cols]; nil on a dry tape, and once the tape has released it
 	Grad       []float32 // [Rows][Cols]; of a parameter: nil means frozen. Of a tape's tensor: exists only while Backward needs it (see Tape.GradOf)
 
+	Quant *Quantised // of a frozen parameter whose numbers stay quantised: Data is nil
+
+	turned   bool  // Quant is [Cols][Rows]
 	tape     *Tape // nil: a parameter
 	need     bool  // a gradient flows through this tensor
 	keep     int   // how many recorded operations read Data again in Backward
@@ -29,8 +32,11 @@ func NewParam(name string, rows, cols int) *Tensor {
 	return &Tensor{Name: name, Rows: rows, Cols: cols, Data: make([]float32, rows*cols)}
 }
 
-// EnsureGrad gives a parameter its gradient buffer (zeroed), which makes it trainable. An existing gradient stays.
+// EnsureGrad gives a parameter its gradient buffer (zeroed), which makes it trainable. An existing gradient stays. Quantised parameters cannot be trained.
 func (p *Tensor) EnsureGrad() {
+	if p.Quant != nil {
+		panic(fmt.Sprintf("tensor: EnsureGrad: %s is quantised", p.shape()))
+	}
 	if p.Grad == nil {
 		p.Grad = make([]float32, p.Rows*p.Cols)
 	}

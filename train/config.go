@@ -13,6 +13,7 @@ import (
 type Common struct {
 	Model        string           `yaml:"model" help:"nano, new (random weights; new?layers=3&hidden=96), a Hugging Face folder, a .gguf file, or runs/ID[@step or @node@step]"`
 	Adapter      string           `yaml:"adapter" help:"PEFT adapter folder to start from"`
+	Quantised    bool             `yaml:"keep_quantised" help:"keep the Q8_0, Q4_0 and Q4_1 weights of a .gguf file as they are: less memory, the same numbers; they cannot be trained, an adapter can"`
 	Seed         uint64           `yaml:"seed" help:"every random number is a function of it"`
 	Context      int              `yaml:"context" help:"longest sequence in tokens; 0 = the model's"`
 	MicroTokens  int              `yaml:"micro_tokens" help:"tokens forwarded and differentiated together"`

@@ -45,6 +45,7 @@ Settings and their defaults:
 type chatSettings struct {
 	Model       string  `yaml:"model" help:"nano, a Hugging Face folder, a .gguf file, or runs/ID[@step or @node@step]"`
 	Adapter     string  `yaml:"adapter" help:"PEFT adapter folder"`
+	Quantised   bool    `yaml:"keep_quantised" help:"keep the quantised weights of a .gguf file as they are: less memory, faster, the same numbers"`
 	System      string  `yaml:"system" help:"system turn"`
 	Temperature float64 `yaml:"temperature" help:"0 = always the most probable token"`
 	TopK        int     `yaml:"top_k" help:"draw from the k most probable tokens; 0 = all"`
@@ -91,7 +92,7 @@ func (c *chatCmd) Run(a *app) error {
 		s.System = stored.Shared().System
 	}
 	common := train.DefaultCommon()
-	common.Model, common.Adapter, common.System = s.Model, s.Adapter, s.System
+	common.Model, common.Adapter, common.System, common.Quantised = s.Model, s.Adapter, s.System, s.Quantised
 	loaded, err := recipe.LoadModel(&common)
 	if err != nil {
 		return err

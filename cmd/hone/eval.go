@@ -42,6 +42,7 @@ Settings and their defaults:
 type evalSettings struct {
 	Model             string   `yaml:"model" help:"nano, a Hugging Face folder, a .gguf file, or runs/ID[@step or @node@step]"`
 	Adapter           string   `yaml:"adapter" help:"PEFT adapter folder"`
+	Quantised         bool     `yaml:"keep_quantised" help:"keep the quantised weights of a .gguf file as they are: less memory, faster, the same numbers"`
 	Task              string   `yaml:"task" help:"tasks, separated by commas; empty = the run's"`
 	Split             string   `yaml:"split" help:"test, valid (for tuning), or all: every problem of a task that reads a file which training never reads"`
 	Problems          int      `yaml:"problems" help:"held-out problems of each task"`
@@ -93,6 +94,7 @@ func (s *evalSettings) common() *train.Common {
 	c := train.DefaultCommon()
 	c.Model, c.Adapter, c.System, c.Suffix, c.Context, c.Slots = s.Model, s.Adapter, s.System, s.Suffix, s.Context, s.Slots
 	c.Eval.Split, c.Eval.Problems, c.Eval.MaxTokens, c.Eval.Budgets, c.Eval.Seed = s.Split, s.Problems, s.MaxTokens, s.Budgets, s.Seed
+	c.Quantised = s.Quantised
 	return &c
 }
 

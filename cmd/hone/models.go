@@ -272,6 +272,7 @@ func (c *modelsConvertCmd) Run(a *app) error {
 func runModel(a *app, ref string, stored recipe.Config) (m *model.Model, source string, err error) {
 	common := *stored.Shared()
 	common.Model, common.Adapter, common.LoRA = ref, "", train.LoRA{} // the lineage knows the adapter
+	common.Quantised = false                                          // what is written out is wide
 	loaded, err := recipe.LoadModel(&common)
 	if err != nil {
 		return nil, "", err

@@ -15,11 +15,16 @@ import (
 type modelFlags struct {
 	Model   string `required:"" type:"path" help:"Hugging Face folder or .gguf file."`
 	Adapter string `type:"path" help:"Folder with adapter_config.json and adapter_model.safetensors."`
+	Keep    bool   `name:"keep-quantised" help:"Keep the quantised weights of a .gguf file as they are; the numbers are the same."`
 }
 
 // openToolEngine opens the embedded engine on a model. Ids go in and out, so there is no tokenizer.
 func openToolEngine(f modelFlags) (*local.Engine, error) {
-	m, err := model.Load(f.Model)
+	load := model.Load
+	if f.Keep {
+		load = model.LoadQuantised
+	}
+	m, err := load(f.Model)
 	if err != nil {
 		return nil, err
 	}

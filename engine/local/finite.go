@@ -11,10 +11,17 @@ func (e *Engine) NotFinite() string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, p := range slices.Concat(e.live.m.Weights(), e.live.m.Params()) {
-		for i, x := range p.Data {
-			if x-x != 0 {
-				return fmt.Sprintf("%s[%d] is %g", p.Name, i, x)
+		found, at := "", 0
+		p.Widen(func(part []float32) {
+			for i, x := range part {
+				if x-x != 0 && found == "" {
+					found = fmt.Sprintf("%s[%d] is %g", p.Name, at+i, x)
+				}
 			}
+			at += len(part)
+		})
+		if found != "" {
+			return found
 		}
 	}
 	return ""

@@ -49,7 +49,7 @@ func (e *Engine) Memory(w engine.Work) (engine.Memory, error) {
 	for _, p := range m.Params() {
 		trained += int64(p.Rows * p.Cols)
 	}
-	plan := engine.Memory{Weights: 4 * int64(m.Count()), Optimiser: 12 * trained}
+	plan := engine.Memory{Weights: m.Bytes(), Optimiser: 12 * trained}
 	head := tensor.Head{W: m.HeadWeight()}
 	pass := e.forward(w)
 	m.Rehearse(func() { plan.Activations = tensor.NewTape().Plan(pass) + head.Bytes() })

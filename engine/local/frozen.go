@@ -50,7 +50,11 @@ func (e *Engine) Open(ctx context.Context, name, ref string) (engine.Frozen, err
 }
 
 func (e *Engine) open(name, ref string) (*model.Model, error) {
-	m, err := model.Load(ref)
+	load := model.Load
+	if e.live.m.Quantised() { // who keeps the trained model small wants the others small
+		load = model.LoadQuantised
+	}
+	m, err := load(ref)
 	if err != nil {
 		return nil, fmt.Errorf("frozen model %q: %w", name, err)
 	}

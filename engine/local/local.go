@@ -135,9 +135,13 @@ func (e *Engine) Info() engine.Info {
 	for _, p := range m.Params() {
 		trainable += p.Rows * p.Cols
 	}
+	precision := "f32"
+	if q := m.QuantFormats(); q != "" {
+		precision += " over " + q
+	}
 	return engine.Info{
 		Engine: "local", Model: m.Path, Params: int64(m.Count()), Trainable: int64(trainable), Context: e.opt.Context, VocabSize: m.Config.Vocab,
-		Precision: "f32", Kernels: tensor.KernelLevel(), Threads: runtime.GOMAXPROCS(0),
+		Precision: precision, Kernels: tensor.KernelLevel(), Threads: runtime.GOMAXPROCS(0),
 		Caps: caps, Tokenizer: e.tok, MicroBatch: e.opt.MicroTokens,
 	}
 }

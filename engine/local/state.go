@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/hone-lm/hone/model"
@@ -69,7 +70,7 @@ func (e *Engine) Save(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	b.Write(append(line, '\n'))
-	put := func(x []float32) { binary.Write(b, binary.LittleEndian, x) } // errors of bufio stay until Flush
+	put := floatWriter(b) // errors of bufio stay until Flush
 	for _, p := range params {
 		put(p.Data)
 	}
@@ -203,7 +204,7 @@ func (e *Engine) readHeader(b *bufio.Reader) (*stateHeader, error) {
 
 // readBody fills weights and, when all is set, moments and frozen models. After an error the engine holds a mixture.
 func (e *Engine) readBody(b *bufio.Reader, h *stateHeader, opened map[string]*model.Model, all bool) error {
-	get := func(x []float32) error { return binary.Read(b, binary.LittleEndian, x) }
+	get := floatReader(b)
 	shape(e.live.m, h.value())
 	clear(e.buffers)
 	e.live.forget()
@@ -303,20 +304,52 @@ func sameTensors(m *model.Model, h *stateHeader) error {
 
 // baseHash names the weights that are not trained; "" when all are.
 func (e *Engine) baseHash() string {
-	if e.live.m.Adapter() == nil || e.base != "" {
+	if m := e.live.m; m.Adapter() == nil && !m.Quantised() || e.base != "" {
 		return e.base
 	}
 	e.base = hashOf(e.live.m)
 	return e.base
 }
 
-// hashOf names a model's weights, its adapter left out.
+// floatWriter returns a function that writes numbers to w, little endian, a piece at a time: binary.Write would make room for all of them.
+func floatWriter(w io.Writer) func([]float32) {
+	buf := make([]byte, 1<<16)
+	return func(x []float32) {
+		for len(x) > 0 {
+			n := min(len(x), len(buf)/4)
+			for i, v := range x[:n] {
+				binary.LittleEndian.PutUint32(buf[4*i:], math.Float32bits(v))
+			}
+			w.Write(buf[:4*n])
+			x = x[n:]
+		}
+	}
+}
+
+// floatReader returns the inverse of floatWriter.
+func floatReader(r io.Reader) func([]float32) error {
+	buf := make([]byte, 1<<16)
+	return func(x []float32) error {
+		for len(x) > 0 {
+			n := min(len(x), len(buf)/4)
+			if _, err := io.ReadFull(r, buf[:4*n]); err != nil {
+				return err
+			}
+			for i := range x[:n] {
+				x[i] = math.Float32frombits(binary.LittleEndian.Uint32(buf[4*i:]))
+			}
+			x = x[n:]
+		}
+		return nil
+	}
+}
+
+// hashOf names a model's weights, its adapter left out. Weights that are kept quantised have the name of the dequantised ones: a state fits either.
 func hashOf(m *model.Model) string {
 	sum := sha256.New()
-	w := bufio.NewWriterSize(sum, 1<<20)
+	put := floatWriter(sum)
 	for _, p := range m.Weights() {
-		binary.Write(w, binary.LittleEndian, p.Data)
+		p.Widen(put)
 	}
-	w.Flush()
 	return hex.EncodeToString(sum.Sum(nil))
 }

@@ -268,3 +268,27 @@ func FuzzGGUF(f *testing.F) {
 		}
 	})
 }
+
+// What is stored is given byte by byte, within the tensor alone.
+func TestReadStored(t *testing.T) {
+	data := make([]byte, 68)
+	for i := range data {
+		data[i] = byte(i + 1)
+	}
+	f, err := open(oneTensor(Q8_0, []uint64{32, 2}, 0, data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := make([]byte, 34)
+	if err := f.ReadStored("w", 34, row); err != nil || !bytes.Equal(row, data[34:]) {
+		t.Errorf("%v, %v", row, err)
+	}
+	for _, from := range []int64{-1, 35, 69} {
+		if err := f.ReadStored("w", from, row); err == nil || !strings.Contains(err.Error(), "has 68 bytes") {
+			t.Errorf("from %d: %v", from, err)
+		}
+	}
+	if err := f.ReadStored("v", 0, row); err == nil {
+		t.Error("a tensor that is not there was read")
+	}
+}

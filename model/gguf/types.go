@@ -74,6 +74,21 @@ func (g *File) Read(name string, dst []float32) error {
 	return nil
 }
 
+// ReadStored reads len(dst) bytes of the tensor as the file stores it, from a byte offset within it on.
+func (g *File) ReadStored(name string, from int64, dst []byte) error {
+	t, ok := g.Tensor(name)
+	if !ok {
+		return fmt.Errorf("%s: no tensor %q", g.Path, name)
+	}
+	if from < 0 || from > t.bytes || int64(len(dst)) > t.bytes-from {
+		return fmt.Errorf("%s: tensor %q has %d bytes, not %d from %d on", g.Path, name, t.bytes, len(dst), from)
+	}
+	if _, err := g.data.ReadAt(dst, t.offset+from); err != nil {
+		return fmt.Errorf("%s: tensor %q: reading at byte %d: %w", g.Path, name, t.offset+from, err)
+	}
+	return nil
+}
+
 // widener returns the function that turns whole blocks into float32, or nil.
 func widener(t Type) func(dst []float32, src []byte) {
 	switch t {

@@ -52,3 +52,37 @@ func TestGemmStaysInBounds(t *testing.T) {
 		})
 	}
 }
+
+// guardedQuant returns w with its blocks flush against such pages.
+func guardedQuant(t *testing.T, w *Quant, atEnd bool) *Quant {
+	words := unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(w.data))), len(w.data)/4)
+	g := *w
+	g.data = unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(guarded(t, words, atEnd)))), len(w.data))
+	return &g
+}
+
+func TestGemmQuantStaysInBounds(t *testing.T) {
+	for _, atEnd := range []bool{true, false} {
+		eachLevel(t, func(t *testing.T) {
+			for _, q := range quantFormats {
+				for _, s := range [][3]int{{1, 1, 32}, {1, 130, 64}, {2, 47, 32}, {3, 80, 96}, {4, 65, 32}, {5, 17, 64}, {9, 33, 288}} {
+					w, wide := randomQuant(8, q.f, s[1], s[2])
+					g := guardedQuant(t, w, atEnd)
+					for _, nt := range []bool{true, false} {
+						n, k, plain, f := s[1], s[2], GemmNT, GemmQuantNT
+						if !nt {
+							n, k, plain, f = s[2], s[1], GemmNN, GemmQuantNN
+						}
+						a, c := random(1, s[0]*k), random(2, s[0]*n)
+						got := guarded(t, c, atEnd)
+						f(s[0], guarded(t, a, atEnd), k, g, got, n, true)
+						plain(s[0], n, k, a, k, wide, s[2], c, n, true)
+						if !equal(got, c) {
+							t.Errorf("%s NT %v %v: other bytes beside a guard page", q.name, nt, s)
+						}
+					}
+				}
+			}
+		})
+	}
+}

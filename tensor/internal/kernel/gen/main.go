@@ -10,7 +10,7 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 )
 
-var what = flag.String("what", "", "gemm or vec")
+var what = flag.String("what", "", "gemm, quant or vec")
 
 func main() {
 	flag.Parse()
@@ -18,10 +18,12 @@ func main() {
 	switch *what {
 	case "gemm":
 		gemm()
+	case "quant":
+		quant()
 	case "vec":
 		vec()
 	default:
-		log.Fatalf("-what %q: want gemm or vec", *what)
+		log.Fatalf("-what %q: want gemm, quant or vec", *what)
 	}
 	Generate()
 }
