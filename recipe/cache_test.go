@@ -59,6 +59,10 @@ func TestCache(t *testing.T) {
 			}
 		}
 	}
+	broken, err := filepath.Glob(filepath.Join(cache, "*", "cached.json")) // of the runs above, which are repeated below
+	if err != nil {
+		t.Fatal(err)
+	}
 	rows := filepath.Join(t.TempDir(), "rows.jsonl") // an edited file is another stage
 	for i, text := range []string{"one", "one", "two"} {
 		if err := os.WriteFile(rows, []byte(strings.Repeat(`{"prompt": "say", "completion": "`+text+`"}`+"\n", 20)), 0o666); err != nil {
@@ -72,8 +76,7 @@ func TestCache(t *testing.T) {
 			t.Errorf("file %d: %d stages in the cache", i, n)
 		}
 	}
-	broken, err := filepath.Glob(filepath.Join(cache, "*", "cached.json"))
-	if err != nil || os.WriteFile(broken[0], []byte("{"), 0o666) != nil {
+	if err := os.WriteFile(broken[0], []byte("{"), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	failed := false
