@@ -432,6 +432,9 @@ func TestReFTArms(t *testing.T) {
 		if arm != "offline" {
 			continue
 		}
+		if s.Plan.Nodes[2].Kind != train.Build || s.Plan.Nodes[2].From != "" || s.Plan.Nodes[3].From != "base" {
+			t.Error("answers come from the end of the warm-up, and the base model learns them")
+		}
 		learn := s.Plan.Nodes[3].Method.(*SFT)
 		lines := bytes.Count([]byte(read(t, dir, "rows", "samples.jsonl")), []byte("\n"))
 		if lines != len(learn.rows) || lines < 40 {
