@@ -1,0 +1,47 @@
+package reward
+
+import (
+	"context"
+	"math"
+	"testing"
+
+	"github.com/hone-lm/hone/task"
+)
+
+// Card itool, check 3: what probabilities of the four grades are worth.
+func TestCallScale(t *testing.T) {
+	if err := CallScale.Check(); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		probs []float64
+		want  float64
+	}{{[]float64{1, 0, 0, 0}, 0.25}, {[]float64{0, 0, 0, 1}, -0.5}, {[]float64{.25, .25, .25, .25}, -0.11875}} {
+		if got := CallScale.Weigh(c.probs).Score; math.Abs(got-c.want) > 1e-12 {
+			t.Errorf("%v: %g, want %g", c.probs, got, c.want)
+		}
+	}
+}
+
+// The program's grades of whole answers and fragments, and of requests that nothing can meet.
+func TestCallTruth(t *testing.T) {
+	calls := &task.Problem{Answer: "[book(city='rome',day=3),rent(kind='bike')]"}
+	none := &task.Problem{Answer: "none"}
+	oracle := &Oracle{Scale: CallScale, Truth: CallTruth}
+	for _, c := range []struct {
+		p    *task.Problem
+		text string
+		want float64
+	}{
+		{calls, calls.Answer, 0.25}, {calls, "[book(city='rome',", 0.25}, {calls, "[book(city='oslo',day=3),rent(kind='bike')]", 0.025},
+		{calls, "[book(town='rome',day=3),rent(kind='bike')]", -0.25}, {calls, "[fly(", -0.5}, {calls, "none", -0.5}, {none, "none", 0.25}, {none, "[book(", -0.5},
+	} {
+		got, err := oracle.Judge(context.Background(), []Case{{Problem: c.p, Answer: c.text}})
+		if err != nil || got[0].Score != c.want {
+			t.Errorf("%s: %+v %v, want %g", c.text, got, err, c.want)
+		}
+	}
+	if got, err := oracle.Judge(context.Background(), []Case{{Problem: &task.Problem{}, Answer: "[f("}}); err != nil || got[0].Verdict != task.Error {
+		t.Errorf("without a reference: %+v %v", got, err)
+	}
+}
