@@ -107,7 +107,7 @@ func (m *itoolSearch) choose(ctx context.Context, s *train.Step) error {
 	return nil
 }
 
-// Collect searches the next examples. A group is a tree: an episode with what it cost and earned, then the sequences of its pairs.
+// Collect searches the next examples. A group is a tree.
 func (m *itoolSearch) Collect(ctx context.Context, s *train.Step) ([]*rollout.Group, error) {
 	if m.state.Selected == nil {
 		if err := m.choose(ctx, s); err != nil {
@@ -158,9 +158,6 @@ func (m *itoolSearch) grow(ctx context.Context, env *rollout.Env, problems []*ta
 // fastReward is what a step is worth before anybody has judged it: whether it closes the call list as the reference does, and the words that
 // the two have in common.
 func fastReward(p *task.Problem, action string) float64 {
-	if strings.TrimSpace(action) == "" {
-		return 0
-	}
 	r := toolcall.Overlap(p.Answer, action) - 0.5
 	if strings.Contains(action, ")]") == strings.Contains(p.Answer, ")]") {
 		return r + 0.1
@@ -168,13 +165,13 @@ func fastReward(p *task.Problem, action string) float64 {
 	return r - 0.1
 }
 
+// treeGroup holds an episode for each text that was judged, then the sequences of the pairs.
 func treeGroup(t *rollout.Tree, pairs []rollout.SiblingPair) *rollout.Group {
-	whole := &rollout.Episode{Problem: t.Problem, Cost: reward.Cost{Prompt: len(t.Prompt.Tokens), Sampled: t.Sampled}, Grade: reward.Grade{Verdict: task.Error}}
-	for _, r := range t.Rewards {
-		whole.Grade.Verdict = task.Ungraded
-		whole.Grade.Score += r / float64(len(t.Rewards))
+	g := &rollout.Group{Key: t.Problem.ID}
+	for _, l := range t.Looks {
+		g.Episodes = append(g.Episodes, &rollout.Episode{Problem: t.Problem, Text: l.Text, Cost: reward.Cost{Prompt: len(t.Prompt.Tokens), Sampled: l.Sampled},
+			Grade: reward.Grade{Score: l.Opinion.Score, Verdict: l.Opinion.Verdict, Detail: l.Opinion.Detail}})
 	}
-	g := &rollout.Group{Key: t.Problem.ID, Episodes: []*rollout.Episode{whole}}
 	for i, p := range pairs {
 		for k, n := range []*rollout.TreeNode{p.Chosen, p.Rejected} {
 			s := t.Demo(n)

@@ -2,6 +2,7 @@ package reward
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/hone-lm/hone/task"
 	"github.com/hone-lm/hone/task/toolcall"
@@ -16,12 +17,20 @@ var CallScale = Scale{
 	{string(toolcall.Poor), -0.5, false, "poor: other functions, another number of calls, or nothing that can be read"},
 }
 
-// CallTruth is the option of CallScale that a program gives: the answer, which may be unfinished, against the problem's reference calls.
+// CallTruth is the option of CallScale that a program gives: the answer against the problem's reference calls. A fragment may be unfinished; an
+// answer that has ended may not.
 func CallTruth(c *Case) (int, error) {
 	if c.Problem == nil || c.Problem.Answer == "" {
 		return 0, errors.New("there is no reference answer to compare the calls with")
 	}
-	return CallScale.index(string(toolcall.Rate(ReferenceCalls(c.Problem), c.Answer))), nil
+	gold := ReferenceCalls(c.Problem)
+	rating := toolcall.Rate(gold, c.Answer)
+	if !c.Fragment {
+		if _, err := toolcall.Parse(c.Answer); err != nil && gold != nil || strings.TrimSpace(c.Answer) == "" {
+			rating = toolcall.Poor
+		}
+	}
+	return CallScale.index(string(rating)), nil
 }
 
 // ReferenceCalls are the calls of a problem's reference answer, nil where it has none: nothing can, or should, be called.

@@ -31,9 +31,17 @@ type Tree struct {
 	Problem *task.Problem
 	Prompt  *engine.Sequence
 	Root    *TreeNode
-	Sampled int       // tokens
-	Rewards []float64 // of the simulated texts, in the order of rounds; texts without a grade are left out
+	Looks   []TreeLook // in the order of rounds
+	Sampled int        // tokens
 	done    bool
+}
+
+// TreeLook is a text that was judged, and what it cost to come to it.
+type TreeLook struct {
+	Text    string
+	Open    bool // the text may go on
+	Opinion reward.Opinion
+	Sampled int // tokens
 }
 
 // TreeSearch grows a tree of answers: select a node, sample what may follow it and cut that into steps, look ahead, have the text judged, give
@@ -112,14 +120,14 @@ func (s *TreeSearch) Flat(ctx context.Context, env *Env, problems []*task.Proble
 		return nil, err
 	}
 	var leaves []twig
-	var texts []string
+	var looks []TreeLook
 	for i, t := range trees {
 		for _, c := range drawn[i] {
 			leaf := s.add(t, t.Root, c.tokens, c)
-			leaves, texts = append(leaves, twig{t, leaf}), append(texts, leaf.Text)
+			leaves, looks = append(leaves, twig{t, leaf}), append(looks, TreeLook{Text: leaf.Text, Open: !leaf.Closed, Sampled: len(c.tokens)})
 		}
 	}
-	return trees, s.judge(ctx, leaves, texts, 0)
+	return trees, s.judge(ctx, leaves, looks, 0)
 }
 
 func roots(env *Env, problems []*task.Problem) ([]*Tree, error) {
@@ -143,13 +151,14 @@ type twig struct {
 // round selects, expands, simulates, judges and backpropagates once in every tree that can still grow.
 func (s *TreeSearch) round(ctx context.Context, env *Env, trees []*Tree, round uint64) error {
 	var picked []twig
+	var spent []int
 	for _, t := range trees {
 		if t.done {
 			continue
 		}
 		n := s.selectFrom(t.Root)
 		if t.done = n.Closed || n.Depth >= s.Depth; !t.done { // nothing would change, so the next selection would end here, too
-			picked = append(picked, twig{t, n})
+			picked, spent = append(picked, twig{t, n}), append(spent, -t.Sampled)
 		}
 	}
 	if len(picked) == 0 {
@@ -164,11 +173,14 @@ func (s *TreeSearch) round(ctx context.Context, env *Env, trees []*Tree, round u
 			s.chain(env.Format.Tok, p.tree, p.node, c)
 		}
 	}
-	ends, texts, err := s.simulate(ctx, env, picked, round)
+	ends, looks, err := s.simulate(ctx, env, picked, round)
 	if err != nil {
 		return err
 	}
-	return s.judge(ctx, ends, texts, round)
+	for i, p := range picked {
+		looks[i].Sampled = spent[i] + p.tree.Sampled
+	}
+	return s.judge(ctx, ends, looks, round)
 }
 
 // selectFrom goes down while a node has all its continuations. A node within a chain has one child, so it is still expanded, next to that.
@@ -236,8 +248,8 @@ func stepEnds(tok token.Tokenizer, ids []int32, cut func(string) []string, glue 
 
 // simulate goes on from the expanded nodes: to the child of the highest value, or, where there is none, by one continuation that does not
 // become part of the tree. It returns where that ended in the trees, and the texts up to there.
-func (s *TreeSearch) simulate(ctx context.Context, env *Env, picked []twig, round uint64) ([]twig, []string, error) {
-	ends, texts := make([]twig, len(picked)), make([]string, len(picked))
+func (s *TreeSearch) simulate(ctx context.Context, env *Env, picked []twig, round uint64) ([]twig, []TreeLook, error) {
+	ends, looks := make([]twig, len(picked)), make([]TreeLook, len(picked))
 	var short []twig // leaves that have to go on
 	var of []int
 	for i, p := range picked {
@@ -252,23 +264,24 @@ func (s *TreeSearch) simulate(ctx context.Context, env *Env, picked []twig, roun
 			n = best
 			steps++
 		}
-		ends[i], texts[i] = twig{p.tree, n}, n.Answer(env.Format.Tok)
+		ends[i], looks[i] = twig{p.tree, n}, TreeLook{Text: n.Answer(env.Format.Tok), Open: !n.Closed}
 		if steps < s.Ahead && !n.Closed {
 			short, of = append(short, ends[i]), append(of, i)
 		}
 	}
 	drawn, err := continuations(ctx, env, short, 1, "simulate", round)
 	for k := range drawn {
-		texts[of[k]] = env.Format.Tok.Decode(append(short[k].node.path(), drawn[k][0].tokens...), true)
+		more := drawn[k][0]
+		looks[of[k]] = TreeLook{Text: env.Format.Tok.Decode(append(short[k].node.path(), more.tokens...), true), Open: !more.closed}
 	}
-	return ends, texts, err
+	return ends, looks, err
 }
 
 // judge gives each text's reward to its node and all above it. A text without a grade changes nothing.
-func (s *TreeSearch) judge(ctx context.Context, ends []twig, texts []string, round uint64) error {
+func (s *TreeSearch) judge(ctx context.Context, ends []twig, looks []TreeLook, round uint64) error {
 	cases := make([]reward.Case, len(ends))
 	for i, e := range ends {
-		cases[i] = reward.Case{Problem: e.tree.Problem, Answer: texts[i], Ask: round}
+		cases[i] = reward.Case{Problem: e.tree.Problem, Answer: looks[i].Text, Fragment: looks[i].Open, Ask: round}
 		if s.Reference {
 			cases[i].Reference = e.tree.Problem.Answer
 		}
@@ -281,10 +294,14 @@ func (s *TreeSearch) judge(ctx context.Context, ends []twig, texts []string, rou
 		return fmt.Errorf("judge %s gave %d opinions on %d texts", s.Judge.Name(), len(opinions), len(cases))
 	}
 	for i, o := range opinions {
-		if !(reward.Grade{Verdict: o.Verdict}).Valid() || math.IsNaN(o.Score) || math.IsInf(o.Score, 0) {
+		if math.IsNaN(o.Score) || math.IsInf(o.Score, 0) {
+			o = reward.Opinion{Verdict: task.Error, Detail: fmt.Sprintf("the judge's score is %g", o.Score)}
+		}
+		looks[i].Opinion = o
+		ends[i].tree.Looks = append(ends[i].tree.Looks, looks[i])
+		if !(reward.Grade{Verdict: o.Verdict}).Valid() {
 			continue
 		}
-		ends[i].tree.Rewards = append(ends[i].tree.Rewards, o.Score)
 		for n := ends[i].node; n != nil; n = n.Parent {
 			n.Value += o.Score
 			n.Visits++

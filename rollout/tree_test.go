@@ -116,8 +116,12 @@ func TestTreeSearch(t *testing.T) {
 	if got := written(trees[0]); got != want {
 		t.Errorf("the tree is\n%s\nwant\n%s", got, want)
 	}
-	if trees[0].Sampled != 4+4+2+6+2+2 || !slices.Equal(trees[0].Rewards, []float64{1, -0.5, 0.25}) {
-		t.Errorf("%d tokens, rewards %v", trees[0].Sampled, trees[0].Rewards)
+	looks := ""
+	for _, l := range trees[0].Looks {
+		looks += fmt.Sprintf("%s %g %d tokens, open: %v. ", l.Text, l.Opinion.Score, l.Sampled, l.Open)
+	}
+	if looks != "a, 1 8 tokens, open: true. a,b; -0.5 8 tokens, open: false. x,y; 0.25 4 tokens, open: false. " || trees[0].Sampled != 20 {
+		t.Errorf("%d tokens: %s", trees[0].Sampled, looks)
 	}
 	trees[0].Root.Walk(func(n *TreeNode) {
 		if n.Parent != nil && math.Abs(n.Prior-0.5) > 1e-6 {
@@ -167,11 +171,11 @@ func TestTreeSearchSettings(t *testing.T) {
 		t.Errorf("glued:\n%s", got)
 	}
 	tree, e := grow(func(s *TreeSearch) { s.Ahead = 2 }, marks{"a,z;": 1}, map[string][]string{"": {"a,", "x;"}, "a,": {"z;"}})
-	if got := written(tree); got != " 1/1/0\na, 1/1/1\nx; 0/0/1" || e.calls != 2 {
+	if got := written(tree); got != " 1/1/0\na, 1/1/1\nx; 0/0/1" || e.calls != 2 || tree.Looks[0].Open {
 		t.Errorf("looked ahead with %d calls:\n%s", e.calls, got)
 	}
 	tree, _ = grow(func(s *TreeSearch) {}, marks{}, map[string][]string{"": {"a,", "x;"}})
-	if got := written(tree); got != " 0/0/0\na, 0/0/1\nx; 0/0/1" || len(tree.Rewards) != 0 {
+	if got := written(tree); got != " 0/0/0\na, 0/0/1\nx; 0/0/1" || len(tree.Looks) != 1 || tree.Looks[0].Opinion.Verdict != task.Error {
 		t.Errorf("without a grade:\n%s", got)
 	}
 	tree, e = grow(func(s *TreeSearch) { s.Rounds = 9 }, marks{"a;": 1}, map[string][]string{"": {"a;", "x;"}})
