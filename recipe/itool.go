@@ -89,7 +89,7 @@ const itoolTask = "tool_calls?tools=3-6"
 
 func init() {
 	Register(Paper{Name: "itool", Title: "iTool: Boosting Tool Use of Large Language Models via Iterative Reinforced Fine-Tuning", ArXiv: "2501.09766",
-		Org: "Harbin Institute of Technology and Huawei", Date: "2025-01-14", About: "SFT from easy to hard, then preferences between siblings of a search tree, in iterations",
+		Org: "Harbin Institute of Technology and Huawei", Date: "2025-01-14", About: "SFT from easy to hard, then preferences between siblings of a search tree, in iterations", Claim: &itoolClaim,
 		Quick: []string{"sft.steps=6", "sft.rows=40", "sft.batch=4", "iterations=2", "search.ratio=0.1", "search.trees=2", "search.rounds=2", "search.max_tokens=8",
 			"search.accept_value=-9", "search.value_threshold=0", "pairs.steps=3", "pairs.batch=4", "pairs.epochs=0"},
 		Reduces: []Reduction{{With: []string{"iterations=0", "sft.order=shuffled"}, To: "sft", ToWith: []string{"data=" + itoolTask}}},
