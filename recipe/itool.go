@@ -100,6 +100,7 @@ func init() {
 				Pairs:  BuiltPairsStage{Steps: 40, Optim: train.DefaultOptim(5e-5), BuiltPairs: BuiltPairs{Batch: 16, Loss: "simpo", Gamma: 0.5, Epochs: 2, Most: 4000}}}
 			c.SFT.Data.Path, c.SFT.Data.Rows, c.SFT.Batch, c.Eval.MaxTokens = itoolTask, 2000, 32, 160
 			c.Search.Actions, c.Search.Rounds, c.Search.Glue, c.Search.Depth, c.Search.Ahead, c.Search.Explore = 3, 5, 1, 3, 2, 1
+			c.Pairs.Optim.Warmup = 3 // an iteration has few updates
 			c.Search.Gap, c.Search.Overlap, c.Search.Accept = 0.1, 0.95, -0.3
 			return c
 		}})

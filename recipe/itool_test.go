@@ -385,3 +385,12 @@ func TestIToolRefuses(t *testing.T) {
 		t.Errorf("nothing selected: %v", err)
 	}
 }
+
+// Stopped at every step, searches and a reference model that every iteration makes anew come back to the bytes of a run that went on.
+func TestIToolResume(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains for seconds")
+	}
+	more := []string{"pairs.loss=dpo", "eval.problems=0", "checkpoint.every=1"}
+	sameBytes(t, whole(t, "itool", more...), piecewise(t, "itool", more...))
+}

@@ -113,13 +113,17 @@ func (r *row) sequence() (*engine.Sequence, error) {
 	return s, nil
 }
 
-// ErrNoRows says that a build node kept nothing, or has not run (in a dry run). A method for which that is no mistake tests for it.
-var ErrNoRows = errors.New("it kept none: loosen what it keeps, or give it more steps")
+// ErrNoRows says that a build node kept nothing; a method for which that is no mistake tests for it. ErrNotBuilt says that there is no run that
+// could have built rows: a dry run.
+var (
+	ErrNoRows   = errors.New("it kept none: loosen what it keeps, or give it more steps")
+	ErrNotBuilt = errors.New("it has not run")
+)
 
 // Rows reads what a build node of this run kept, in the order in which it was kept.
 func (s *Step) Rows(node string) ([]*engine.Sequence, error) {
 	if s.s.Run == nil {
-		return nil, fmt.Errorf("node %s reads the rows of %s, which has not run: %w", s.Node.Name, node, ErrNoRows)
+		return nil, fmt.Errorf("node %s reads the rows of %s: %w", s.Node.Name, node, ErrNotBuilt)
 	}
 	if err := s.s.Run.Sync(); err != nil {
 		return nil, err
