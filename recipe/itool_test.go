@@ -2,7 +2,9 @@ package recipe
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"math"
 	"path/filepath"
 	"runtime"
@@ -139,6 +141,12 @@ func TestIToolNoPairs(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, row := range rows {
+			if _, sampled := row.Get(run.Sampled); strings.HasPrefix(row.Stage, "search") != sampled {
+				t.Errorf("step %d of %s sampled: %v", row.Step, row.Stage, sampled)
+			}
+			if _, known := row.Get(run.Entropy); known { // nobody holds the log-probs of a whole tree
+				t.Errorf("step %d of %s has an entropy", row.Step, row.Stage)
+			}
 			if _, moved := row.Get(run.GradNorm); strings.HasPrefix(row.Stage, "pairs") && row.Kind == run.KindTrain && moved == same {
 				t.Errorf("num_actions=%s: step %d of %s made an update: %v", actions, row.Step, row.Stage, moved)
 			}
@@ -393,4 +401,50 @@ func TestIToolResume(t *testing.T) {
 	}
 	more := []string{"pairs.loss=dpo", "eval.problems=0", "checkpoint.every=1"}
 	sameBytes(t, whole(t, "itool", more...), piecewise(t, "itool", more...))
+}
+
+// Runs share the stages that they have in common, up to where their settings part.
+func TestIToolCache(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains for seconds")
+	}
+	cache := filepath.Join(t.TempDir(), "cache")
+	for _, c := range []struct {
+		settings []string
+		kept     int // stages in the cache after it
+	}{
+		{nil, 6}, {nil, 6}, // base, sft, search1, pairs1, search2, pairs2
+		{[]string{"pairs.loss=ipo"}, 9},                                              // from pairs1 on
+		{[]string{"search.rounds=1", "iterations=1"}, 11},                            // from search1 on
+		{[]string{"sft.steps=0", "iterations=1"}, 13},                                // base is the same
+		{[]string{"sft.steps=0", "iterations=1", "sft.data=tool_calls?tools=3"}, 16}, // other examples are another search, and another evaluation
+	} {
+		exec(t, launch(t, "itool", t.TempDir(), append(c.settings, "cache="+cache)...))
+		dirs, err := filepath.Glob(filepath.Join(cache, "*", "cached.json"))
+		if err != nil || len(dirs) != c.kept {
+			t.Errorf("%v: %d stages in the cache, want %d (%v)", c.settings, len(dirs), c.kept, err)
+		}
+	}
+}
+
+// Without a run folder nothing is built: a dry run can tell that from a build that kept nothing.
+func TestIToolDryRun(t *testing.T) {
+	_, cfg, err := Parse("itool", "", nil, append(quick("itool"), "eval.problems=0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Start(context.Background(), cfg, nil, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range s.Plan.Nodes {
+		n := &s.Plan.Nodes[i]
+		if n.Kind != train.Train {
+			continue
+		}
+		_, err := s.FirstBatch(context.Background(), n)
+		if built := strings.HasPrefix(n.Name, "pairs"); errors.Is(err, train.ErrNotBuilt) != built || err != nil && !built {
+			t.Errorf("node %s: %v", n.Name, err)
+		}
+	}
 }

@@ -21,7 +21,7 @@ const (
 func Rate(gold []Call, text string) Rating {
 	f, err := fragment(text)
 	if len(gold) == 0 { // words, or an empty list
-		if err == nil && (len(f.calls) > 0 || f.name != "") {
+		if err == nil && (len(f.calls) > 0 || f.name != "") || err != nil && strings.HasPrefix(strings.TrimSpace(text), "[") {
 			return Poor
 		}
 		return Excellent
