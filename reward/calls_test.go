@@ -8,7 +8,7 @@ import (
 	"github.com/hone-lm/hone/task"
 )
 
-// Card itool, check 3: what probabilities of the four grades are worth.
+// What probabilities of the four grades are worth.
 func TestCallScale(t *testing.T) {
 	if err := CallScale.Check(); err != nil {
 		t.Fatal(err)

@@ -85,7 +85,7 @@ func written(t *Tree) string {
 	return strings.Join(lines, "\n")
 }
 
-// Card itool, check 2.
+// A hand-worked value, and a parent that nobody has visited.
 func TestSelectionScore(t *testing.T) {
 	if got := SelectionScore(1, 1, 0.5, 4, 1); math.Abs(got-0.916277) > 1e-6 {
 		t.Errorf("%.6f, want 0.916277", got)
@@ -184,7 +184,7 @@ func TestTreeSearchSettings(t *testing.T) {
 	}
 	one, _ := grow(func(s *TreeSearch) { s.Actions, s.Rounds = 1, 5 }, marks{"a,": 1, "a,b,": 1, "a,b,c;": 1}, map[string][]string{"": {"a,b,c;"}})
 	one.Root.Walk(func(n *TreeNode) {
-		if len(n.Children) > 1 { // card itool, check 6
+		if len(n.Children) > 1 {
 			t.Errorf("num_actions=1: %q has %d children", n.Text, len(n.Children))
 		}
 	})
@@ -236,7 +236,7 @@ func TestStepEnds(t *testing.T) {
 	}
 }
 
-// Card itool, check 5.
+// The three filters, one pair at most of a node.
 func TestSiblingFilter(t *testing.T) {
 	for _, c := range []struct {
 		values  []float64
@@ -258,7 +258,7 @@ func TestSiblingFilter(t *testing.T) {
 	}
 }
 
-// Card itool, check 4: ten items with calls and ten without, a share of 0.3 keeps the three hardest of each.
+// Ten items with calls and ten without, a share of 0.3 keeps the three hardest of each.
 func TestHardest(t *testing.T) {
 	keys, calls := make([]float64, 20), make([]bool, 20)
 	for i := range keys {
