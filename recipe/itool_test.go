@@ -355,8 +355,8 @@ func TestIToolClaim(t *testing.T) {
 		cost                 float64
 		want                 Verdict
 	}{
-		{[]float64{.50, .51, .52}, []float64{.40, .41, .43}, []float64{.4, .4, .4}, 1.1, Reproduced},
-		{[]float64{.50, .51, .52}, []float64{.40, .41, .43}, []float64{.4, .4, .4}, 1.3, Void},
+		{[]float64{.50, .51, .52}, []float64{.40, .41, .43}, []float64{.4, .4, .4}, 1.04, Reproduced},
+		{[]float64{.50, .51, .52}, []float64{.40, .41, .43}, []float64{.4, .4, .4}, 1.1, Void},
 		{[]float64{.50, .51, .52}, []float64{.40, .41, .43}, []float64{.6, .6, .6}, 1, Contradicted},
 		{[]float64{.41, .42, .44}, []float64{.40, .41, .43}, []float64{.4, .4, .4}, 1, Undecided},
 		{[]float64{.40, .41, .43}, []float64{.50, .51, .52}, []float64{.4, .4, .4}, 1, Contradicted},
