@@ -263,6 +263,21 @@ func TestIToolSuffix(t *testing.T) {
 	}
 }
 
+// A stage goes over its pairs so many times; what steps are left after that do nothing.
+func TestIToolEpochs(t *testing.T) {
+	pair := answerPair{{Tokens: []int32{1, 2}}, {Tokens: []int32{1, 3}}}
+	m := BuiltPairs{Batch: 2, pairs: []answerPair{pair, pair, pair}}
+	for epochs, want := range map[int][]int{0: {2, 2, 2, 2}, 1: {2, 2, 0, 0}, 2: {2, 2, 2, 0}} {
+		m.Epochs = epochs
+		for step, n := range want {
+			groups, err := m.Collect(context.Background(), &train.Step{Index: step})
+			if err != nil || len(groups) != n {
+				t.Errorf("%d epochs, step %d: %d pairs, want %d (%v)", epochs, step, len(groups), n, err)
+			}
+		}
+	}
+}
+
 func TestIToolCurriculum(t *testing.T) {
 	for _, c := range []struct{ step, steps, parts, part, first int }{{0, 300, 3, 0, 0}, {99, 300, 3, 0, 0}, {100, 300, 3, 1, 100}, {299, 300, 3, 2, 200}, {3, 10, 3, 0, 0}, {4, 10, 3, 1, 4}, {7, 10, 3, 2, 7}, {1, 2, 3, 1, 1}} {
 		if part, first := partOf(c.step, c.steps, c.parts); part != c.part || first != c.first {
