@@ -367,20 +367,24 @@ func TestIToolClaim(t *testing.T) {
 	checkClaim(t, "itool")
 	for _, c := range []struct {
 		itool, long, samples []float64
-		cost                 float64
+		cost, values         float64 // of sft_long; values of itool above it
 		want                 Verdict
 	}{
-		{[]float64{.50, .51, .52}, []float64{.40, .41, .43}, []float64{.4, .4, .4}, 1.04, Reproduced},
-		{[]float64{.50, .51, .52}, []float64{.40, .41, .43}, []float64{.4, .4, .4}, 1.1, Void},
-		{[]float64{.50, .51, .52}, []float64{.40, .41, .43}, []float64{.6, .6, .6}, 1, Contradicted},
-		{[]float64{.41, .42, .44}, []float64{.40, .41, .43}, []float64{.4, .4, .4}, 1, Undecided},
-		{[]float64{.40, .41, .43}, []float64{.50, .51, .52}, []float64{.4, .4, .4}, 1, Contradicted},
-		{[]float64{.40}, []float64{.50}, []float64{.4}, 1, Void},
+		{[]float64{.50, .51, .52}, []float64{.40, .41, .43}, []float64{.4, .4, .4}, 1.04, .1, Reproduced},
+		{[]float64{.50, .51, .52}, []float64{.40, .41, .43}, []float64{.4, .4, .4}, 1, -.1, Undecided},
+		{[]float64{.50, .51, .52}, []float64{.40, .41, .43}, []float64{.4, .4, .4}, 1.1, .1, Void},
+		{[]float64{.50, .51, .52}, []float64{.40, .41, .43}, []float64{.6, .6, .6}, 1, .1, Contradicted},
+		{[]float64{.41, .42, .44}, []float64{.40, .41, .43}, []float64{.4, .4, .4}, 1, .1, Undecided},
+		{[]float64{.40, .41, .43}, []float64{.50, .51, .52}, []float64{.4, .4, .4}, 1, .1, Contradicted},
+		{[]float64{.40}, []float64{.50}, []float64{.4}, 1, .1, Void},
 	} {
 		table := &Table{Claim: &itoolClaim}
 		for arm, values := range map[string][]float64{"itool": c.itool, "sft_long": c.long, "samples": c.samples} {
 			for i, v := range values {
-				o := &Outcome{Arm: arm, Seed: uint64(i), Final: map[string]float64{itoolClaim.Metric: v}, FLOPs: 1e12}
+				o := &Outcome{Arm: arm, Seed: uint64(i), Final: map[string]float64{itoolClaim.Metric: v, itoolHard + "/values": 0.5}, FLOPs: 1e12}
+				if arm == "itool" {
+					o.Final[itoolHard+"/values"] += c.values
+				}
 				if arm == "sft_long" {
 					o.FLOPs *= c.cost
 				}

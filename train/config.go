@@ -45,6 +45,7 @@ type EvalConfig struct {
 	PassAt        int    `yaml:"pass_at" help:"samples a problem for pass@k at the end of stages; 0 = off"`
 	PassProblems  int    `yaml:"pass_problems" help:"problems of each suite that pass@k looks at; 0 = all"`
 	MaxTokens     int    `yaml:"max_tokens" help:"longest answer"`
+	Terms         string `yaml:"terms" help:"parts of the check's result whose means over answers are reported, separated by commas, such as values of tool_calls; an answer without one has 0"`
 	Contamination string `yaml:"contamination" help:"training rows that repeat evaluation text: drop (and say how many), error or ignore"`
 	Seed          uint64 `yaml:"seed" help:"of the held-out problems; the same for all seeds of a run"`
 }
