@@ -413,12 +413,12 @@ func TestIToolRefuses(t *testing.T) {
 	}
 }
 
-// Stopped at every step, searches and a reference model that every iteration makes anew come back to the bytes of a run that went on.
+// Stopped at every step, searches over an adapter, and a reference model that every iteration makes anew, come back to the bytes of a run that went on.
 func TestIToolResume(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains for seconds")
 	}
-	more := []string{"pairs.loss=dpo", "eval.problems=0", "checkpoint.every=1"}
+	more := []string{"pairs.loss=dpo", "lora.rank=2", "eval.problems=0", "checkpoint.every=1"}
 	sameBytes(t, whole(t, "itool", more...), piecewise(t, "itool", more...))
 }
 
