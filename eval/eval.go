@@ -43,6 +43,19 @@ type Result struct {
 	Groups   []*rollout.Group
 }
 
+// Term is the mean of a part of the check's result over the first answers; an answer without it, such as one that could not be read, has 0.
+func (r *Result) Term(name string) float64 {
+	sum := 0.0
+	for _, g := range r.Groups {
+		for _, t := range g.Episodes[0].Grade.Terms {
+			if t.Name == name {
+				sum += t.Value
+			}
+		}
+	}
+	return sum / float64(len(r.Groups))
+}
+
 // Run answers and grades every problem.
 func (s *Suite) Run(ctx context.Context, env rollout.Env) (*Result, error) {
 	if len(s.Problems) == 0 {

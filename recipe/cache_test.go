@@ -106,6 +106,20 @@ func TestCacheFrozen(t *testing.T) {
 	}
 }
 
+// The evaluated task may follow from a method's settings: stages that were evaluated on other problems are not the same, the first included.
+func TestCacheSuites(t *testing.T) {
+	cache := filepath.Join(t.TempDir(), "cache")
+	for i, data := range []string{"countdown", "chain_sum", "chain_sum"} {
+		s := launch(t, "sft", t.TempDir(), "data="+data, "steps=2", "cache="+cache)
+		if err := errors.Join(s.Exec(context.Background()), s.Run.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if dirs, err := filepath.Glob(filepath.Join(cache, "*", "cached.json")); err != nil || len(dirs) != []int{2, 4, 4}[i] {
+			t.Errorf("run %d on %s: %d stages in the cache (%v)", i+1, data, len(dirs), err)
+		}
+	}
+}
+
 // rejection is a plan of rejection sampling: sample, keep the answers that end, learn them.
 func rejection(t *testing.T, root string, after int) (*train.Session, *run.Run) {
 	t.Helper()

@@ -19,6 +19,7 @@ type Case struct {
 	Prompt    string        // what was asked; "" = the problem's question
 	Reference string        // a right answer for the judge to compare with; "" = none
 	Answer    string
+	Fragment  bool   // the answer may go on: what is not written yet is not wrong
 	Ask       uint64 // which asking this is, for judges that are asked more than once about one answer
 }
 

@@ -113,13 +113,17 @@ func (r *row) sequence() (*engine.Sequence, error) {
 	return s, nil
 }
 
-// ErrUnbuilt is wrapped by the error of Rows in a dry run, where build nodes have kept nothing.
-var ErrUnbuilt = errors.New("a dry run builds no rows")
+// ErrNoRows says that a build node kept nothing; a method for which that is no mistake tests for it. ErrNotBuilt says that there is no run that
+// could have built rows: a dry run.
+var (
+	ErrNoRows   = errors.New("it kept none: loosen what it keeps, or give it more steps")
+	ErrNotBuilt = errors.New("it has not run")
+)
 
 // Rows reads what a build node of this run kept, in the order in which it was kept.
 func (s *Step) Rows(node string) ([]*engine.Sequence, error) {
 	if s.s.Run == nil {
-		return nil, fmt.Errorf("it learns the rows of %s: %w", node, ErrUnbuilt)
+		return nil, fmt.Errorf("node %s reads the rows of %s: %w", s.Node.Name, node, ErrNotBuilt)
 	}
 	if err := s.s.Run.Sync(); err != nil {
 		return nil, err
@@ -127,7 +131,7 @@ func (s *Step) Rows(node string) ([]*engine.Sequence, error) {
 	path := s.s.Run.Path(rowsFile(node))
 	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("node %s reads the rows of %s, which kept none: loosen what it keeps, or give it more steps", s.Node.Name, node)
+		return nil, fmt.Errorf("node %s reads the rows of %s: %w", s.Node.Name, node, ErrNoRows)
 	}
 	if err != nil {
 		return nil, err

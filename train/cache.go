@@ -66,7 +66,7 @@ func (s *Session) nodeKeys() ([]string, error) {
 	}
 	keys := make([]string, len(s.Plan.Nodes))
 	byName := map[string]string{}
-	before := version + "\n" + s.Start + "\n" + string(shared)
+	before := version + "\n" + s.Start + "\n" + string(shared) + "\n" + s.asked()
 	if before, err = withFiles(before); err != nil {
 		return nil, fmt.Errorf("cache: %w", err)
 	}
@@ -104,6 +104,18 @@ func (s *Session) nodeKeys() ([]string, error) {
 		before, byName[n.Name] = keys[i], keys[i]
 	}
 	return keys, nil
+}
+
+// asked is the hash of what the suites ask: which task is evaluated may follow from a method's settings, so the settings above do not tell.
+func (s *Session) asked() string {
+	sum := sha256.New()
+	for _, suite := range s.Suites {
+		fmt.Fprintf(sum, "%q\n", suite.Name)
+		for _, p := range suite.Problems {
+			fmt.Fprintf(sum, "%s %q\n", p.ID, p.Question)
+		}
+	}
+	return hex.EncodeToString(sum.Sum(nil))
 }
 
 // withFiles adds the hash of every file that settings name (data: rows.jsonl, task: gsm8k?path=FILE): an edited file is another stage.

@@ -53,6 +53,7 @@ type EvalConfig struct {
 	Searches          []string `yaml:"searches" help:"[vote:8, plan_cluster:8/3]: answers picked from many samples, at the ends of trained stages; vote, plan_vote, plan_cluster, plan_judge, plan_random"`
 	SearchTemperature float64  `yaml:"search_temperature" help:"of the samples that searches pick from"`
 	SearchProblems    int      `yaml:"search_problems" help:"problems of each suite that searches look at; 0 = all"`
+	Terms             string   `yaml:"terms" help:"parts of the check's result whose means over answers are reported, separated by commas, such as values of tool_calls; an answer without one has 0"`
 	Contamination     string   `yaml:"contamination" help:"training rows that repeat evaluation text: drop (and say how many), error or ignore"`
 	Seed              uint64   `yaml:"seed" help:"of the held-out problems; the same for all seeds of a run"`
 }

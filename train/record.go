@@ -27,6 +27,7 @@ type recorder struct {
 	graded           int
 	verdicts         [6]int
 	surprise         float64 // sum of -logp_old over sampled tokens
+	surprised        bool    // some sequence had them
 	lastLoss         float64
 	lastReward       float64
 	seenReward       bool
@@ -58,6 +59,9 @@ func (r *recorder) episodes(groups []*rollout.Group) {
 				r.correct += e.Grade.Correct()
 			}
 			r.surprise = rollout.AddSurprise(r.surprise, e)
+			for _, s := range e.Segs {
+				r.surprised = r.surprised || s.Channel(engine.ChanOld) != nil
+			}
 		}
 	}
 }
@@ -93,7 +97,9 @@ func (r *recorder) values() []run.Value {
 		r.seenReward, r.lastReward = true, r.reward/math.Max(1, float64(r.graded))
 		add(run.Reward, r.lastReward)
 		add("correct", r.correct/math.Max(1, float64(r.graded)))
-		add(run.Entropy, r.surprise/math.Max(1, float64(r.sampled))) // mean -log p of what was sampled: an unbiased estimate
+		if r.surprised {
+			add(run.Entropy, r.surprise/math.Max(1, float64(r.sampled))) // mean -log p of what was sampled: an unbiased estimate
+		}
 		add(run.Length, float64(r.sampled)/float64(r.answers))
 		add(run.Sampled, float64(r.sampled))
 		for verdict := task.Unparsed; verdict <= task.Error; verdict++ {
@@ -141,7 +147,9 @@ func (s *Session) logStep(st *Step, bar *progress.Bar, took time.Duration) error
 		fields = []progress.Field{
 			{Name: "reward", Text: fmt.Sprintf("%.3f", r.lastReward)},
 			{Name: "acc", Text: fmt.Sprintf("%.1f %%", 100*r.correct/math.Max(1, float64(r.graded)))},
-			{Name: "entropy", Text: fmt.Sprintf("%.2f", r.surprise/math.Max(1, float64(r.sampled)))},
+		}
+		if r.surprised {
+			fields = append(fields, progress.Field{Name: "entropy", Text: fmt.Sprintf("%.2f", r.surprise/math.Max(1, float64(r.sampled)))})
 		}
 		if ratio, ok := r.tally.Mean("rl_ratio"); ok {
 			fields = append(fields, progress.Field{Name: "ratio", Text: fmt.Sprintf("%.3f", ratio)})

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -364,6 +365,9 @@ func (s *Session) evaluate(ctx context.Context, stage string, step int, end bool
 		}
 		if r.Ungraded > 0 {
 			v = append(v, run.Value{Name: "ungraded", V: float64(r.Ungraded)})
+		}
+		for _, name := range strings.FieldsFunc(s.Common.Eval.Terms, func(r rune) bool { return r == ',' || r == ' ' }) {
+			v = append(v, run.Value{Name: name, V: r.Term(name)})
 		}
 		if end {
 			if before := s.since[suite.Name]; before != nil {

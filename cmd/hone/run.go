@@ -269,8 +269,8 @@ func dryRun(ctx context.Context, a *app, name string, cfg recipe.Config) error {
 			continue
 		}
 		streams, err := s.FirstBatch(ctx, n)
-		if errors.Is(err, train.ErrUnbuilt) {
-			fmt.Fprintln(a.out, err)
+		if errors.Is(err, train.ErrNotBuilt) {
+			fmt.Fprintln(a.out, "its rows are built by a node before it, which a dry run does not run")
 			continue
 		}
 		if err != nil {

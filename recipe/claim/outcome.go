@@ -25,6 +25,7 @@ func read(r *run.Run, o *recipe.Outcome) error {
 		step  int
 	}
 	updates := map[at]float64{}
+	var evaluated at
 	for _, row := range timing {
 		if row.Kind == run.KindTime {
 			o.Seconds += counted(row, run.Seconds)
@@ -47,11 +48,13 @@ func read(r *run.Run, o *recipe.Outcome) error {
 				o.Losses[row.Stage] = l
 			}
 		case run.KindEval:
-			p := recipe.Point{Stage: row.Stage, Update: o.Updates, Values: map[string]float64{}}
-			for _, v := range row.Values {
-				p.Values[v.Name] = v.V
+			if now := (at{row.Stage, row.Step}); len(o.Curve) == 0 || now != evaluated { // several tasks have a row each
+				o.Curve = append(o.Curve, recipe.Point{Stage: row.Stage, Update: o.Updates, Values: map[string]float64{}})
+				evaluated = now
 			}
-			o.Curve = append(o.Curve, p)
+			for _, v := range row.Values {
+				o.Curve[len(o.Curve)-1].Values[v.Name] = v.V
+			}
 		}
 	}
 	if n := len(o.Curve); n > 0 {

@@ -128,7 +128,7 @@ func TestRate(t *testing.T) {
 			t.Errorf("%s: %s, want %s", text, got, want)
 		}
 	}
-	for text, want := range map[string]Rating{"[]": Excellent, "No tool fits.": Excellent, "[f": Poor, "[f(": Poor, "[f()]": Poor} {
+	for text, want := range map[string]Rating{"[]": Excellent, "No tool fits.": Excellent, "[": Excellent, "[f": Poor, "[f(": Poor, "[f()]": Poor, "[f'g(": Poor, "f(a": Poor, "a=2)]": Poor, "None (I looked) fits.": Excellent} {
 		if got := Rate(nil, text); got != want {
 			t.Errorf("%s where no call is right: %s, want %s", text, got, want)
 		}

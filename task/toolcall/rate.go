@@ -2,6 +2,7 @@ package toolcall
 
 import (
 	"errors"
+	"regexp"
 	"strings"
 )
 
@@ -21,7 +22,7 @@ const (
 func Rate(gold []Call, text string) Rating {
 	f, err := fragment(text)
 	if len(gold) == 0 { // words, or an empty list
-		if err == nil && (len(f.calls) > 0 || f.name != "") {
+		if err == nil && (len(f.calls) > 0 || f.name != "") || err != nil && (strings.HasPrefix(strings.TrimSpace(text), "[") || callMark.MatchString(text)) {
 			return Poor
 		}
 		return Excellent
@@ -62,6 +63,9 @@ func Rate(gold []Call, text string) Rating {
 	}
 	return Fair
 }
+
+// callMark is what words do not have: a name with an argument list or a value right behind it.
+var callMark = regexp.MustCompile(`\w[(=]`)
 
 // written is the readable beginning of a call list.
 type written struct {
