@@ -1,0 +1,170 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/hone-lm/hone/model"
+)
+
+// Parameters are counted as the table says, and as the model holds them but for the norms.
+func TestBenchParams(t *testing.T) {
+	for name, want := range map[string]string{"1.0M": "0.87", "5.4M": "5.24", "15.5M": "15.19", "135M": "134.5"} {
+		s, err := shapeOf(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		digits := len(want) - strings.IndexByte(want, '.') - 1
+		if got := fmt.Sprintf("%.*f", digits, float64(s.params())/1e6); got != want {
+			t.Errorf("%s has %s million parameters, want %s", name, got, want)
+		}
+	}
+	if big, _ := shapeOf("135M"); big.params()+(2*30+1)*576 != 134515008 { // what SmolLM2-135M's file holds
+		t.Errorf("135M has %d parameters in its matrices", big.params())
+	}
+	for _, s := range benchShapes[:3] {
+		m, err := model.New(s.config, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		norms := (2*s.config.Layers + 1) * s.config.Hidden
+		if m.Count() != s.params()+norms {
+			t.Errorf("%s: the model holds %d numbers, counted are %d and %d of norms", s.name, m.Count(), s.params(), norms)
+		}
+	}
+}
+
+// The shapes are those of the table: SmolLM2-135M among them.
+func TestBenchShapes(t *testing.T) {
+	var got []string
+	for _, s := range benchShapes {
+		c := s.config
+		got = append(got, fmt.Sprintf("%s: %d wide, %d layers, %d/%d heads, %d inner, vocabulary %d, %d x %d", s.name, c.Hidden, c.Layers, c.Heads, c.KVHeads, c.Inner, c.Vocab, s.docs, s.tokens))
+	}
+	for _, want := range []string{
+		"1.0M: 128 wide, 4 layers, 4/4 heads, 352 inner, vocabulary 512, 16 x 64",
+		"5.4M: 256 wide, 6 layers, 8/8 heads, 768 inner, vocabulary 512, 16 x 256",
+		"15.5M: 288 wide, 6 layers, 6/6 heads, 768 inner, vocabulary 32000, 4 x 256",
+		"135M: 576 wide, 30 layers, 9/3 heads, 1536 inner, vocabulary 49152, 8 x 256",
+	} {
+		if !slices.Contains(got, want) {
+			t.Errorf("no shape is %s; there are %q", want, got)
+		}
+	}
+}
+
+// keys returns the names of an object's fields.
+func keys(t *testing.T, object string) []string {
+	t.Helper()
+	var m map[string]any
+	if err := json.Unmarshal([]byte(object), &m); err != nil {
+		t.Fatalf("%v: %s", err, object)
+	}
+	var names []string
+	for k := range m {
+		names = append(names, k)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Every verb prints exactly the fields that scripts read.
+func TestBenchFields(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures for several seconds")
+	}
+	plain := []string{"case", "gflops", "peak_gflops", "peak_rss_bytes", "ratio", "tokens_per_s"}
+	with := func(more ...string) []string { return slices.Sorted(slices.Values(append(more, plain...))) }
+	for _, c := range []struct {
+		args string
+		want []string
+	}{
+		{"train --shape 1.0M", plain},
+		{"train --shape 1.0M --lora --docs 2 --tokens 32 --threads 1", plain},
+		{"decode --shape 1.0M --streams 2 --prompt 4 --new 4", plain},
+		{"decode --shape 1.0M --prompt 4 --new 4", with("gb_per_s", "peak_gb_per_s")},
+		{"prefill --shape 1.0M --prompt 64", plain},
+		{"grpo --problems 4 --samples 2 --new 8", with("step_s", "grading_share")},
+	} {
+		code, out, errOut := runHone(t, append(append([]string{"bench"}, strings.Fields(c.args)...), "--time", "1ms", "--json")...)
+		if code != 0 {
+			t.Errorf("hone bench %s: exit status %d, %s", c.args, code, errOut)
+			continue
+		}
+		if got := keys(t, out); !slices.Equal(got, c.want) {
+			t.Errorf("hone bench %s prints the fields %v, want %v", c.args, got, c.want)
+		}
+		var r benchResult
+		if err := json.Unmarshal([]byte(out), &r); err != nil {
+			t.Fatal(err)
+		}
+		if !(r.TokensPerSec > 0 && r.Ratio > 0 && r.PeakGFlops > 0 && r.PeakRSS > 1<<20) {
+			t.Errorf("hone bench %s: %+v", c.args, r)
+		}
+	}
+}
+
+// Work is what the formula says: the ratio of gflops to tokens/s is 6 parameters, 4 with an adapter, 2 without a gradient.
+func TestBenchWork(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures for several seconds")
+	}
+	for args, want := range map[string]float64{"train --shape 1.0M": 6 * 868352, "train --shape 1.0M --lora": 4 * 868352, "decode --shape 1.0M --streams 2 --prompt 4 --new 4": 2 * 868352,
+		"prefill --shape 1.0M --prompt 64": 2 * (868352 - 512*128)} {
+		r := runJSON[benchResult](t, append(append([]string{"bench"}, strings.Fields(args)...), "--time", "1ms")...)
+		if got := r.GFlops * 1e9 / r.TokensPerSec; got < want*0.999 || got > want*1.001 {
+			t.Errorf("hone bench %s counts %.0f operations a token, want %.0f", args, got, want)
+		}
+	}
+}
+
+// Rows name commands that exist, and every promise of a shape of gemm is met with in the products that are run.
+func TestBenchTargets(t *testing.T) {
+	k, err := newParser(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]bool{}
+	for _, row := range benchTargets {
+		rows[row.command] = true
+		if _, err := k.Parse(append([]string{"bench"}, row.on(1)...)); err != nil {
+			t.Errorf("hone bench %s: %v", row.command, err)
+		}
+	}
+	for _, s := range benchSpeedups {
+		if !rows[s.command] || !rows[s.over] {
+			t.Errorf("%s over %s: both have to be rows", s.command, s.over)
+		}
+	}
+	seen := map[string]bool{}
+	for _, s := range gemmShapes {
+		for _, form := range s.forms {
+			name := fmt.Sprintf("gemm f32 %s %dx%dx%d, 2 threads", form, s.m, s.k, s.n)
+			if got := benchTargets[0].target(name, 2); got > 0 {
+				seen[fmt.Sprintf("f32 %dx%dx%d", s.m, s.k, s.n)] = true
+			}
+		}
+	}
+	for _, p := range productTargets {
+		if strings.HasPrefix(p.shape, "f32") && !seen[p.shape] {
+			t.Errorf("nothing is measured for %s", p.shape)
+		}
+	}
+}
+
+func TestBenchAim(t *testing.T) {
+	for _, c := range []struct {
+		value, target float64
+		atMost, met   bool
+	}{{0.5, 0.4, false, true}, {0.3, 0.4, false, false}, {0.4, 0.4, false, true}, {0.1, 0.2, true, true}, {0.3, 0.2, true, false}, {0.2, 0.2, true, true}} {
+		if l := (benchLine{Value: c.value}).aim(c.target, c.atMost); l.Met == nil || *l.Met != c.met {
+			t.Errorf("%+v: met is %v", c, l.Met)
+		}
+	}
+	if l := (benchLine{Value: 1}).aim(0, false); l.Met != nil {
+		t.Error("a row without a target has a verdict")
+	}
+}
