@@ -32,6 +32,7 @@ type benchFlags struct {
 	Time    time.Duration `default:"2s" help:"How long a figure is measured; the fastest round counts."`
 	Level   string        `enum:",avx512,avx2,go" default:"" help:"Force kernels: avx512, avx2 or go."`
 	JSON    bool          `name:"json" help:"One JSON object a line instead of text."`
+	Plan    bool          `help:"Also give the memory that is planned for the work, as hone run --dry-run does, in bytes."`
 	Profile string        `help:"Write a CPU profile of what is measured to this file, for go tool pprof."`
 }
 
@@ -47,6 +48,7 @@ type benchResult struct {
 	PeakGBytes   float64 `json:"peak_gb_per_s,omitempty"`
 	StepSeconds  float64 `json:"step_s,omitempty"`
 	Grading      float64 `json:"grading_share,omitempty"` // of the step's time
+	Planned      int64   `json:"planned_bytes,omitempty"` // --plan
 
 	work string // how gflops or gb_per_s were counted, for text
 }
@@ -125,6 +127,15 @@ func (b *bencher) fastest(round func() (time.Duration, error)) (float64, error) 
 	return best.Seconds(), nil
 }
 
+// plan returns what the engine plans for work, if it was asked for.
+func (b *bencher) plan(e engine.Fitter, w engine.Work) (int64, error) {
+	if !b.f.Plan {
+		return 0, nil
+	}
+	m, err := e.Memory(w)
+	return m.Total(), err
+}
+
 // timed measures one call.
 func timed(f func() error) (time.Duration, error) {
 	start := time.Now()
@@ -167,7 +178,11 @@ func (b *bencher) print(r benchResult) error {
 	if r.StepSeconds > 0 {
 		line += fmt.Sprintf(", %.3f s a step, %.2f %% of it grading", r.StepSeconds, 100*r.Grading)
 	}
-	_, err := fmt.Fprintf(b.a.out, "%s, peak memory %s\n", line, size(r.PeakRSS))
+	line += ", peak memory " + size(r.PeakRSS)
+	if r.Planned > 0 {
+		line += " (planned " + size(r.Planned) + ")"
+	}
+	_, err := fmt.Fprintln(b.a.out, line)
 	if r.work != "" && err == nil {
 		_, err = fmt.Fprintf(b.a.out, "  %s\n", r.work)
 	}

@@ -32,14 +32,14 @@ func (c *benchDecodeCmd) Run(a *app) error {
 	if c.Streams < 1 || c.Streams > 4096 || c.Prompt < 1 || c.New < 1 || c.Prompt+c.New > 1<<20 {
 		return badCallf("--streams %d, --prompt %d, --new %d: give positive numbers, at most 4096 streams and %d tokens", c.Streams, c.Prompt, c.New, 1<<20)
 	}
-	s, b, seconds, err := sampled(a, &c.benchFlags, c.Shape, c.Precision, c.Streams, c.Prompt, c.New)
+	s, b, r, seconds, err := sampled(a, &c.benchFlags, c.Shape, c.Precision, c.Streams, c.Prompt, c.New)
 	if err != nil {
 		return err
 	}
 	defer b.end()
 	speed := float64(c.Streams*c.New) / seconds
-	r := benchResult{Case: fmt.Sprintf("decode %s %s, %s, prompt %d, new %d, %s", c.Shape, c.Precision, plural(c.Streams, "stream"), c.Prompt, c.New, plural(b.threads, "thread")),
-		TokensPerSec: speed, GFlops: 2 * float64(s.params()) * speed / 1e9}
+	r.Case = fmt.Sprintf("decode %s %s, %s, prompt %d, new %d, %s", c.Shape, c.Precision, plural(c.Streams, "stream"), c.Prompt, c.New, plural(b.threads, "thread"))
+	r.TokensPerSec, r.GFlops = speed, 2*float64(s.params())*speed/1e9
 	r.work = fmt.Sprintf("work: 2 x %s parameters a new token", millions(s.params()))
 	if c.Streams == 1 {
 		r.GBytes = float64(weightBytes(c.Precision)*s.params()) * speed / 1e9
@@ -56,40 +56,58 @@ func weightBytes(precision string) int {
 	return 4
 }
 
-// sampled measures calls of Sample. The caller ends the bencher unless there is an error.
-func sampled(a *app, f *benchFlags, shape, precision string, streams, prompt, drawn int) (benchShape, *bencher, float64, error) {
-	s, err := shapeOf(shape)
-	if err != nil {
-		return s, nil, 0, err
+// sampled measures calls of Sample: the seconds of the fastest, with the memory in the result. The caller ends the bencher unless there is an error.
+func sampled(a *app, f *benchFlags, shape, precision string, streams, prompt, drawn int) (s benchShape, b *bencher, r benchResult, seconds float64, err error) {
+	if s, err = shapeOf(shape); err != nil {
+		return
 	}
 	o, err := withPrecision(local.Options{Context: prompt + drawn, Slots: streams}, precision)
 	if err != nil {
-		return s, nil, 0, err
+		return
 	}
 	e, err := s.engine(o, false)
 	if err != nil {
-		return s, nil, 0, err
+		return
 	}
-	b, err := f.begin(a)
-	if err != nil {
-		return s, nil, 0, err
+	if b, err = f.begin(a); err != nil {
+		return
 	}
+	defer func() {
+		if err != nil {
+			b.end()
+		}
+	}()
 	b.lookAtPeak()
 	round := 0
-	seconds, err := b.fastest(func() (time.Duration, error) {
+	if seconds, err = b.fastest(func() (time.Duration, error) {
 		round++
-		prompts := make([]engine.Prompt, streams)
-		for i := range prompts {
-			key := rng.New(1, "bench", uint64(round), uint64(i))
-			prompts[i] = engine.Prompt{Seq: s.random(key, prompt), N: 1, Params: engine.Params{MaxTokens: drawn}, Key: key.With(1)}
-		}
+		prompts := s.prompts(round, streams, prompt, drawn)
 		return timed(func() error {
 			_, err := e.Sample(a.ctx, prompts)
 			return err
 		})
-	})
-	if err != nil {
-		b.end()
+	}); err == nil {
+		r.Planned, err = b.plan(samplingOnly{e}, engine.Work{Sample: prompt + drawn, Answers: streams})
 	}
-	return s, b, seconds, err
+	return
+}
+
+// prompts makes new random prompts.
+func (s benchShape) prompts(round, streams, prompt, drawn int) []engine.Prompt {
+	list := make([]engine.Prompt, streams)
+	for i := range list {
+		key := rng.New(1, "bench", uint64(round), uint64(i))
+		list[i] = engine.Prompt{Seq: s.random(key, prompt), N: 1, Params: engine.Params{MaxTokens: drawn}, Key: key.With(1)}
+	}
+	return list
+}
+
+// samplingOnly plans without what training takes.
+type samplingOnly struct{ engine.Fitter }
+
+// Memory implements engine.Fitter.
+func (e samplingOnly) Memory(w engine.Work) (engine.Memory, error) {
+	m, err := e.Fitter.Memory(w)
+	m.Optimiser, m.Activations = 0, 0
+	return m, err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"time"
 
@@ -11,11 +12,7 @@ import (
 // markdown prints the rows as the table of docs/BENCHMARKS.md.
 func (t *benchTable) markdown() error {
 	b := readBuildInfo()
-	cpu := machine.CPU()
-	if cpu == "" {
-		cpu = b.Platform
-	}
-	if err := t.say("\n%s, hone %s, %s.\n\n| command | measured | target | |\n|---|---|---|---|\n", cpu, b.Version, time.Now().Format("2006-01-02")); err != nil {
+	if err := t.say("\n%s, hone %s, %s.\n\n| command | measured | target | |\n|---|---|---|---|\n", machineName(), b.Version, time.Now().Format("2006-01-02")); err != nil {
 		return err
 	}
 	for _, l := range t.rows {
@@ -63,4 +60,13 @@ func (l benchLine) measured() string {
 		return fmt.Sprintf("%s, %.1f GB/s", s, l.GBytes)
 	}
 	return fmt.Sprintf("%s, %.0f GFLOP/s", s, l.GFlops)
+}
+
+// machineName is the processor's name with its number of cores.
+func machineName() string {
+	name := machine.CPU()
+	if name == "" {
+		name = runtime.GOOS + "/" + runtime.GOARCH
+	}
+	return fmt.Sprintf("%s, %s", name, plural(runtime.NumCPU(), "core"))
 }

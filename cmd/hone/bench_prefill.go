@@ -21,14 +21,14 @@ func (c *benchPrefillCmd) Run(a *app) error {
 	if c.Prompt < 1 || c.Prompt > 1<<20 {
 		return badCallf("--prompt %d: give 1 to %d tokens", c.Prompt, 1<<20)
 	}
-	s, b, seconds, err := sampled(a, &c.benchFlags, c.Shape, c.Precision, 1, c.Prompt, 1)
+	s, b, r, seconds, err := sampled(a, &c.benchFlags, c.Shape, c.Precision, 1, c.Prompt, 1)
 	if err != nil {
 		return err
 	}
 	defer b.end()
 	body := s.params() - s.head()
-	r := benchResult{Case: fmt.Sprintf("prefill %s %s, prompt %d, %s", c.Shape, c.Precision, c.Prompt, plural(b.threads, "thread")),
-		TokensPerSec: float64(c.Prompt) / seconds, GFlops: 2 * float64(body) * float64(c.Prompt) / seconds / 1e9}
+	r.Case = fmt.Sprintf("prefill %s %s, prompt %d, %s", c.Shape, c.Precision, c.Prompt, plural(b.threads, "thread"))
+	r.TokensPerSec, r.GFlops = float64(c.Prompt)/seconds, 2*float64(body)*float64(c.Prompt)/seconds/1e9
 	r.work = fmt.Sprintf("work: 2 x %s parameters without the head a prompt token", millions(body))
 	return b.print(b.against(r))
 }

@@ -3,11 +3,13 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/hone-lm/hone/model"
+	"github.com/hone-lm/hone/run/report"
 )
 
 // Parameters are counted as the table says, and as the model holds them but for the norms.
@@ -166,5 +168,50 @@ func TestBenchAim(t *testing.T) {
 	}
 	if l := (benchLine{Value: 1}).aim(0, false); l.Met != nil {
 		t.Error("a row without a target has a verdict")
+	}
+}
+
+// The page of hone bench scale: every point is a row with its command, and shares are of the limit that holds.
+func TestScalePage(t *testing.T) {
+	k, err := newParser(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	limits := benchPeaks{PeakGF: 100, PeakGB: 20, Kernels: "go"}
+	for _, quick := range []bool{false, true} {
+		curves := scaleCurves(quick)
+		for i := range curves {
+			for j := range curves[i].points {
+				p := &curves[i].points[j]
+				if _, err := k.Parse(append(append([]string{"bench"}, strings.Fields(p.command)...), "--plan")); err != nil {
+					t.Errorf("%s: %v", p.command, err)
+				}
+				p.result = benchResult{TokensPerSec: 1000, GFlops: 5, PeakGFlops: 100, PeakRSS: 3 << 20, Planned: 2 << 20}
+			}
+		}
+		page := (&benchScaleCmd{Quick: quick}).page(curves, limits)
+		for _, c := range curves {
+			if !strings.Contains(page, "## "+c.title) {
+				t.Errorf("no section on %s", c.title)
+			}
+			for _, p := range c.points {
+				if !strings.Contains(page, "`bench "+p.command+"`") {
+					t.Errorf("no row of %s", p.command)
+				}
+			}
+		}
+		streams := curves[2]
+		for _, want := range map[int]float64{0: 0.5, len(streams.points) - 1: 0.05} { // 1 stream: 20 GB/s allow 10 GFLOP/s; many: the FMA peak
+			found := false
+			for i := range streams.points {
+				found = found || streams.points[i].share(limits) == want
+			}
+			if !found {
+				t.Errorf("no point of the streams has the share %g", want)
+			}
+		}
+		if err := report.WriteCurves(io.Discard, scalePanels(curves, limits)); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -107,8 +107,8 @@ func (b *bencher) train(s benchShape, e *local.Engine, c *benchTrainCmd) (benchR
 	r := benchResult{Case: fmt.Sprintf("train %s %s %s, %d x %d, %s", s.name, kind, c.Precision, s.docs, s.tokens, plural(b.threads, "thread")),
 		TokensPerSec: tokens / seconds, GFlops: each * float64(s.params()) * tokens / seconds / 1e9}
 	r.work = fmt.Sprintf("work: %.0f x %s parameters x %.0f tokens a step", each, millions(s.params()), tokens)
-	if plan, err := e.Memory(w); err == nil {
-		r.work += "; memory planned: " + size(plan.Total())
+	if r.Planned, err = b.plan(e, w); err != nil {
+		return r, err
 	}
 	return b.against(r), nil
 }

@@ -1,0 +1,3 @@
+package main
+
+func (t *benchTable) peers() error { return nil }
