@@ -99,13 +99,13 @@ func (c *benchAllCmd) Run(a *app) error {
 			return err
 		}
 	}
-	if c.Peers {
-		if err := t.peers(); err != nil {
+	if c.Markdown {
+		if err := t.markdown(); err != nil {
 			return err
 		}
 	}
-	if c.Markdown {
-		return t.markdown()
+	if c.Peers {
+		return t.peers()
 	}
 	return nil
 }

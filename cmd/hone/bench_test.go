@@ -4,10 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/hone-lm/hone/bench"
 	"github.com/hone-lm/hone/model"
 	"github.com/hone-lm/hone/run/report"
 )
@@ -212,6 +216,81 @@ func TestScalePage(t *testing.T) {
 		}
 		if err := report.WriteCurves(io.Discard, scalePanels(curves, limits)); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+func TestReadPeer(t *testing.T) {
+	r, err := readPeer([]byte("a warning of some library\n{\"peer\": \"TRL 1.16\", \"case\": \"grpo\", \"tokens_per_s\": 6826.7, \"step_s\": 3.0}\n"))
+	if err != nil || r.Peer != "TRL 1.16" || r.TokensPerSec != 6826.7 || r.StepSeconds != 3 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if r, err := readPeer([]byte(`{"peer": "PyTorch eager", "missing": ["torch"], "install": "pip install torch"}`)); err != nil || len(r.Missing) != 1 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	for _, bad := range []string{"", "Traceback", `{"peer": "x"}`, `{"tokens_per_s": 3}`} {
+		if _, err := readPeer([]byte(bad)); err == nil {
+			t.Errorf("%q was taken for a result", bad)
+		}
+	}
+}
+
+// Every peer stands beside a row of the table, and its script takes the flags.
+func TestPeerRows(t *testing.T) {
+	for _, p := range benchPeerRows {
+		if !slices.ContainsFunc(benchTargets, func(row benchTarget) bool { return row.command == p.command }) {
+			t.Errorf("%s %s stands beside %s, which is no row", p.script, p.args, p.command)
+		}
+		if _, err := bench.Peers.ReadFile("peers/" + p.script); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// The scripts' shapes are hone's.
+func TestPeerShapes(t *testing.T) {
+	text, err := bench.Peers.ReadFile("peers/common.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range benchShapes {
+		c := s.config
+		want := fmt.Sprintf("%q: (%d, %d, %d, %d, %d, %d, %d, %d),", s.name, c.Hidden, c.Layers, c.Heads, c.KVHeads, c.Inner, c.Vocab, s.docs, s.tokens)
+		if !strings.Contains(string(text), want) {
+			t.Errorf("bench/peers/common.py lacks %s", want)
+		}
+	}
+}
+
+// The scripts compile, say what is missing, and read the answer of llama-bench, where there is a Python.
+func TestPeerScripts(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("no python3 to run the scripts with")
+	}
+	dir := filepath.Join("..", "..", "bench")
+	run := func(args ...string) (string, error) {
+		cmd := exec.Command(python, args...)
+		cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
+		out, err := cmd.Output()
+		return string(out), err
+	}
+	scripts, err := filepath.Glob(filepath.Join(dir, "peers", "*.py"))
+	if err != nil || len(scripts) != 5 {
+		t.Fatalf("%v: scripts %v", err, scripts)
+	}
+	for _, s := range scripts {
+		if out, err := run("-c", "import ast, sys; ast.parse(open(sys.argv[1]).read())", s); err != nil {
+			t.Errorf("%s: %v %s", s, err, out)
+		}
+	}
+	for new, want := range map[string]float64{"112": 59.3, "0": 696.6} {
+		out, err := run(filepath.Join(dir, "peers", "llama_cpp.py"), "--shape", "135M", "--threads", "2", "--new", new, "--recorded", filepath.Join(dir, "testdata", "llama-bench.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := readPeer([]byte(out)); err != nil || r.TokensPerSec != want || r.Peer != "llama.cpp 6341" {
+			t.Errorf("--new %s: %+v, %v", new, r, err)
 		}
 	}
 }
