@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"regexp"
 	"runtime"
 	"slices"
@@ -17,6 +18,7 @@ type benchAllCmd struct {
 	Only     string        `help:"Rows whose command matches this regular expression, such as 'train.*5.4M'."`
 	JSON     bool          `name:"json" help:"One JSON object a line instead of a table."`
 	Markdown bool          `help:"The table of docs/BENCHMARKS.md instead of text."`
+	List     bool          `help:"Show rows and targets, and measure nothing."`
 	Peers    bool          `help:"Also time PyTorch, TRL and llama.cpp where they are installed, by the scripts of bench/peers, between hone's own runs."`
 	Python   string        `default:"python3" help:"Python that the peers are installed in."`
 }
@@ -41,7 +43,7 @@ type benchLine struct {
 	benchResult
 	Command string  `json:"command"`
 	Threads int     `json:"threads"`
-	Of      string  `json:"of"`    // what value is: "peak", "bandwidth", "speed-up", "seconds", "bytes", "grading"
+	Of      string  `json:"of"`    // what value is: "peak", "bandwidth", "speed-up", "seconds", "bytes", "plan", "grading"
 	Value   float64 `json:"value"` // what the target speaks of
 	Target  float64 `json:"target,omitempty"`
 	AtMost  bool    `json:"at_most,omitempty"` // the target is an upper bound
@@ -83,6 +85,9 @@ func (c *benchAllCmd) Run(a *app) error {
 		return badCallf("--json and --markdown: give one of them")
 	}
 	t := &benchTable{a: a, c: c, only: only, speed: map[string]float64{}}
+	if c.List {
+		return t.list()
+	}
 	if err := t.limits(); err != nil {
 		return err
 	}
@@ -157,7 +162,7 @@ func (t *benchTable) row(row *benchTarget) error {
 		if !t.only.MatchString(command) {
 			continue
 		}
-		list, err := ownResults[benchResult](t.a.ctx, append(args, "--time", t.c.Time.String()))
+		list, err := ownResults[benchResult](t.a.ctx, append(args, "--plan", "--time", t.c.Time.String()))
 		if err != nil {
 			if !strings.Contains(err.Error(), notYet) {
 				return err
@@ -199,6 +204,12 @@ func (t *benchTable) results(row *benchTarget, l benchLine) error {
 	if row.bytes > 0 {
 		l.Of, l.Value = "bytes", float64(l.PeakRSS)
 		if err := t.tell(l.aim(row.bytes, true)); err != nil {
+			return err
+		}
+	}
+	if l.Planned > 0 {
+		l.Of, l.Value = "plan", math.Abs(float64(l.PeakRSS-l.Planned))/float64(l.Planned)
+		if err := t.tell(l.aim(max(benchPlanMost, benchPlanBytes/float64(l.Planned)), true)); err != nil {
 			return err
 		}
 	}
@@ -275,6 +286,8 @@ func (l benchLine) shown(v float64) string {
 		return fmt.Sprintf("%.3f s", v)
 	case "speed-up":
 		return fmt.Sprintf("%.2f times", v)
+	case "plan":
+		return fmt.Sprintf("memory %.0f %% off the plan", 100*v)
 	case "grading":
 		return fmt.Sprintf("%.2f %% of the step grading", 100*v)
 	}
@@ -293,6 +306,10 @@ func (l benchLine) aimed() string {
 	if !*l.Met {
 		verdict = "MISSED"
 	}
-	short, _, _ := strings.Cut(l.shown(l.Target), " of the")
+	short := l.shown(l.Target)
+	for _, after := range []string{" of the", " off the"} {
+		short, _, _ = strings.Cut(short, after)
+	}
+	short = strings.TrimPrefix(short, "memory ")
 	return fmt.Sprintf("%s %s %s", sign, short, verdict)
 }

@@ -77,7 +77,15 @@ func (c *benchGrpoCmd) Run(a *app) error {
 	if err := a.ctx.Err(); err != nil {
 		return err
 	}
-	return b.print(b.against(c.result(b, s, m)))
+	r := c.result(b, s, m)
+	if c.Plan {
+		f, err := s.Forecast()
+		if err != nil {
+			return err
+		}
+		r.Planned = f.Memory.Total()
+	}
+	return b.print(b.against(r))
 }
 
 // session makes the run; its GRPO stage is watched by what is returned.
@@ -114,7 +122,7 @@ func (c *benchGrpoCmd) result(b *bencher, s *train.Session, m *watchedGRPO) benc
 			p += w.Rows * w.Cols
 		}
 	}
-	best := m.steps[1]
+	best := m.steps[1] // the first warms up
 	for _, st := range m.steps[1:] {
 		if st.took < best.took {
 			best = st

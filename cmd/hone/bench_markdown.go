@@ -40,8 +40,10 @@ func (l benchLine) detail() string {
 	case l.Of == "speed-up":
 		_, over, _ := strings.Cut(l.Case, " over ")
 		return " over " + over
-	case l.Of == "bytes":
+	case l.Of == "bytes" && l.TokensPerSec > 0:
 		return " memory"
+	case l.Of == "bytes":
+		return " " + l.Case
 	}
 	return ""
 }

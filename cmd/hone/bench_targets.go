@@ -14,9 +14,11 @@ type benchTarget struct {
 
 const (
 	gib              = 1 << 30
-	benchGradingMost = 0.01 // of a GRPO step
-	benchStartMost   = 0.2  // seconds
-	benchBinaryMost  = 50e6 // bytes
+	benchGradingMost = 0.01     // of a GRPO step
+	benchStartMost   = 0.2      // seconds
+	benchBinaryMost  = 50e6     // bytes
+	benchPlanMost    = 0.15     // peak memory off the plan,
+	benchPlanBytes   = 64 << 20 // or so many bytes
 )
 
 // benchTargets are the rows in the order in which they run.

@@ -294,3 +294,18 @@ func TestPeerScripts(t *testing.T) {
 		}
 	}
 }
+
+// docs/BENCHMARKS.md holds the list of what is aimed at.
+func TestBenchmarksPage(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "BENCHMARKS.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, list, errOut := runHone(t, "bench", "--list", "--markdown")
+	if code != 0 || strings.Count(list, "\n") < 25 {
+		t.Fatalf("exit status %d, %s%s", code, list, errOut)
+	}
+	if !strings.Contains(string(page), list) {
+		t.Errorf("docs/BENCHMARKS.md holds another list than hone bench --list --markdown prints:\n%s", list)
+	}
+}
