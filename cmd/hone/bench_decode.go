@@ -82,7 +82,7 @@ func sampled(a *app, f *benchFlags, shape, precision string, streams, prompt, dr
 	if seconds, err = b.fastest(func() (time.Duration, error) {
 		round++
 		prompts := s.prompts(round, streams, prompt, drawn)
-		return timed(func() error {
+		return b.timed(func() error {
 			_, err := e.Sample(a.ctx, prompts)
 			return err
 		})

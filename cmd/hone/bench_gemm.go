@@ -51,6 +51,9 @@ func (c *benchGemmCmd) Run(a *app) error {
 		return err
 	}
 	b.lookAtPeak()
+	if err := b.record(); err != nil {
+		return err
+	}
 	var list []benchResult
 	for _, s := range gemmShapes {
 		for _, form := range s.forms {

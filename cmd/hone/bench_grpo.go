@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/pprof"
 	"strings"
 	"time"
 
@@ -65,8 +66,13 @@ func (c *benchGrpoCmd) Run(a *app) error {
 		return err
 	}
 	defer s.Run.Close()
+	m.now = b.now
 	begin := time.Now()
+	var recording error
 	m.next = func(steps int) {
+		if steps == 1 {
+			recording = b.record()
+		}
 		if steps > 2 && time.Since(begin) > c.Time || a.ctx.Err() != nil { // the first step warms up
 			s.Interrupt()
 		}
@@ -74,7 +80,8 @@ func (c *benchGrpoCmd) Run(a *app) error {
 	if err := s.Exec(context.WithoutCancel(a.ctx)); err != nil && !errors.Is(err, train.ErrInterrupted) {
 		return err
 	}
-	if err := a.ctx.Err(); err != nil {
+	pprof.StopCPUProfile()
+	if err := errors.Join(recording, a.ctx.Err()); err != nil {
 		return err
 	}
 	r := c.result(b, s, m)
@@ -146,16 +153,17 @@ type grpoStep struct {
 type watchedGRPO struct {
 	*recipe.GRPO
 	next    func(steps int) // called when a step begins
-	begun   time.Time
+	now     func() time.Duration
+	begun   time.Duration // 0 = no step yet
 	current grpoStep
 	steps   []grpoStep // that have ended, their logging included
 }
 
 // Collect implements train.Method.
 func (m *watchedGRPO) Collect(ctx context.Context, s *train.Step) ([]*rollout.Group, error) {
-	now := time.Now()
-	if !m.begun.IsZero() {
-		m.current.took = now.Sub(m.begun)
+	now := m.now()
+	if m.begun > 0 {
+		m.current.took = now - m.begun
 		m.steps = append(m.steps, m.current)
 	}
 	m.next(len(m.steps))
@@ -179,7 +187,7 @@ type watchedTask struct {
 
 // Check implements task.Task.
 func (t *watchedTask) Check(p *task.Problem, answer string) task.Result {
-	start := time.Now()
+	start := time.Now() // shorter than processor time can be told
 	r := t.Task.Check(p, answer)
 	t.m.current.grading += time.Since(start)
 	r.Score += 0.1 * float64(strings.Count(answer, "1")%4)

@@ -95,7 +95,7 @@ func (b *bencher) train(s benchShape, e *local.Engine, c *benchTrainCmd) (benchR
 	step := 0
 	seconds, err := b.fastest(func() (time.Duration, error) {
 		step++
-		return timed(func() error { return trainOnce(b, e, s, step, optim.At(optim.LR)) })
+		return b.timed(func() error { return trainOnce(b, e, s, step, optim.At(optim.LR)) })
 	})
 	if err != nil {
 		return benchResult{}, err
