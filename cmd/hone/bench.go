@@ -59,6 +59,7 @@ type bencher struct {
 	a       *app
 	f       *benchFlags
 	threads int
+	bf16    bool    // the peak is that of bf16 products
 	peak    float64 // GFLOP/s
 	restore []func()
 }
@@ -112,6 +113,10 @@ func (b *bencher) end() {
 
 // lookAtPeak measures the FMA peak once more: before and after the rounds, because other work on the machine comes and goes.
 func (b *bencher) lookAtPeak() {
+	if b.bf16 {
+		b.peak = max(b.peak, peakBF16(b.threads))
+		return
+	}
 	b.peak = max(b.peak, tensor.PeakFMA(b.threads))
 }
 
@@ -175,7 +180,9 @@ func (b *bencher) against(r benchResult) benchResult {
 		r.Ratio = r.GBytes / r.PeakGBytes
 	}
 	b.lookAtPeak()
-	b.peak = max(b.peak, b.bestProduct())
+	if !b.bf16 {
+		b.peak = max(b.peak, b.bestProduct())
+	}
 	r.PeakGFlops = b.peak
 	if r.GBytes == 0 {
 		r.Ratio = r.GFlops / r.PeakGFlops
@@ -211,7 +218,7 @@ func (b *bencher) print(r benchResult) error {
 	return err
 }
 
-// precision returns the engine's options for a precision.
+// withPrecision returns the engine's options for a precision.
 func withPrecision(o local.Options, precision string) (local.Options, error) {
 	if precision != "f32" {
 		return o, &engine.NotYet{Engine: "local", What: engine.Capability("precision: " + precision)}

@@ -18,6 +18,7 @@ type benchAllCmd struct {
 	Only     string        `help:"Rows whose command matches this regular expression, such as 'train.*5.4M'."`
 	JSON     bool          `name:"json" help:"One JSON object a line instead of a table."`
 	Markdown bool          `help:"The table of docs/BENCHMARKS.md instead of text."`
+	CPU      bool          `name:"cpu" help:"Count processor time instead of the clock's, on one thread: for a machine that has other work."`
 	List     bool          `help:"Show rows and targets, and measure nothing."`
 	Peers    bool          `help:"Also time PyTorch, TRL and llama.cpp where they are installed, by the scripts of bench/peers, between hone's own runs."`
 	Python   string        `default:"python3" help:"Python that the peers are installed in."`
@@ -74,6 +75,9 @@ func (c *benchAllCmd) Run(a *app) error {
 	only, err := regexp.Compile(c.Only)
 	if err != nil {
 		return badCallf("--only: %w", err)
+	}
+	if c.CPU && len(c.Threads) == 0 {
+		c.Threads = []int{1}
 	}
 	if len(c.Threads) == 0 {
 		c.Threads = slices.Compact([]int{1, runtime.GOMAXPROCS(0)})
@@ -162,7 +166,11 @@ func (t *benchTable) row(row *benchTarget) error {
 		if !t.only.MatchString(command) {
 			continue
 		}
-		list, err := ownResults[benchResult](t.a.ctx, append(args, "--plan", "--time", t.c.Time.String()))
+		flags := []string{"--plan", "--time", t.c.Time.String()}
+		if t.c.CPU {
+			flags = append(flags, "--cpu")
+		}
+		list, err := ownResults[benchResult](t.a.ctx, append(args, flags...))
 		if err != nil {
 			if !strings.Contains(err.Error(), notYet) {
 				return err

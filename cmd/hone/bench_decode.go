@@ -77,6 +77,7 @@ func sampled(a *app, f *benchFlags, shape, precision string, streams, prompt, dr
 			b.end()
 		}
 	}()
+	b.bf16 = precision == "bf16"
 	b.lookAtPeak()
 	round := 0
 	if seconds, err = b.fastest(func() (time.Duration, error) {

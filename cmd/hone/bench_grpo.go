@@ -55,6 +55,7 @@ func (c *benchGrpoCmd) Run(a *app) error {
 		return err
 	}
 	defer b.end()
+	b.bf16 = c.Precision == "bf16"
 	b.lookAtPeak()
 	dir, err := os.MkdirTemp("", "hone-bench")
 	if err != nil {

@@ -62,6 +62,7 @@ func (c *benchTrainCmd) Run(a *app) error {
 		return err
 	}
 	defer b.end()
+	b.bf16 = c.Precision == "bf16"
 	r, err := b.train(s, e, c)
 	if err != nil {
 		return err
