@@ -77,7 +77,7 @@ func (c *benchGemmCmd) Run(a *app) error {
 
 // product measures one form of a shape.
 func (b *bencher) product(s gemmShape, form string) benchResult {
-	seconds := b.best(b.f.Time/2, newProduct(s.m, s.k, s.n, form, s.m == 1))
+	seconds := b.best(b.f.Time/2, b.newProduct(s.m, s.k, s.n, form, s.m == 1))
 	r := benchResult{Case: fmt.Sprintf("gemm f32 %s %dx%dx%d, %s", form, s.m, s.k, s.n, plural(b.threads, "thread")), GFlops: s.flops() / seconds / 1e9, PeakRSS: machine.PeakRSS()}
 	b.peak = max(b.peak, r.GFlops)
 	if s.m == 1 {
@@ -91,7 +91,7 @@ func (s gemmShape) flops() float64 { return 2 * float64(s.m) * float64(s.k) * fl
 // bestProduct is the speed of a large product in GFLOP/s, measured for a moment: where it is above the FMA loop's, other work was in the loop's way.
 func (b *bencher) bestProduct() float64 {
 	s := gemmShape{m: 512, k: 576, n: 1536}
-	return s.flops() / b.best(50*time.Millisecond, newProduct(s.m, s.k, s.n, "NN", false)) / 1e9
+	return s.flops() / b.best(50*time.Millisecond, b.newProduct(s.m, s.k, s.n, "NN", false)) / 1e9
 }
 
 // best returns the seconds of the fastest of the calls of f that fit into the time, three at least.
@@ -107,13 +107,13 @@ func (b *bencher) best(limit time.Duration, f func() time.Duration) float64 {
 const coldBytes = 192 << 20
 
 // newProduct returns a function that computes the product once, through the tape as models do, and tells how long it took.
-func newProduct(m, k, n int, form string, cold bool) func() time.Duration {
+func (b *bencher) newProduct(m, k, n int, form string, cold bool) func() time.Duration {
 	tape := tensor.NewTape()
 	switch form {
 	case "NT": // the gradient by the input of a layer from n to k
-		return backwardProduct(tape, randomParam("x", m, n), randomParam("w", n, k), true)
+		return b.backwardProduct(tape, randomParam("x", m, n), randomParam("w", n, k), true)
 	case "TN": // the gradient by the weights of a layer from m to n, on k rows
-		return backwardProduct(tape, randomParam("x", k, m), randomParam("w", m, n), false)
+		return b.backwardProduct(tape, randomParam("x", k, m), randomParam("w", m, n), false)
 	}
 	tape.Record(false)
 	x, w := randomParam("x", m, k), []*tensor.Tensor{randomParam("w", k, n)}
@@ -124,14 +124,14 @@ func newProduct(m, k, n int, form string, cold bool) func() time.Duration {
 	return func() time.Duration {
 		tape.Reset()
 		at = (at + 1) % len(w)
-		start := time.Now()
+		start := b.now()
 		tape.MatMul(x, w[at])
-		return time.Since(start)
+		return b.now() - start
 	}
 }
 
 // backwardProduct times the backward pass of x w when one gradient is wanted, which is one product.
-func backwardProduct(tape *tensor.Tape, x, w *tensor.Tensor, byInput bool) func() time.Duration {
+func (b *bencher) backwardProduct(tape *tensor.Tape, x, w *tensor.Tensor, byInput bool) func() time.Duration {
 	wanted := w
 	if byInput {
 		wanted = x
@@ -143,9 +143,9 @@ func backwardProduct(tape *tensor.Tape, x, w *tensor.Tensor, byInput bool) func(
 		for i := range g {
 			g[i] = 1
 		}
-		start := time.Now()
+		start := b.now()
 		tape.Backward()
-		return time.Since(start)
+		return b.now() - start
 	}
 }
 
