@@ -14,6 +14,7 @@ import (
 type benchScaleCmd struct {
 	Time    time.Duration `default:"2s" help:"How long each point is measured."`
 	Threads int           `help:"Threads; 0 = all cores."`
+	CPU     bool          `name:"cpu" help:"Count processor time instead of the clock's, on one thread: for a machine that has other work."`
 	Quick   bool          `help:"Fewer points, for a first look."`
 	Out     string        `default:"docs" help:"Folder for scale.md and scale.svg."`
 }
@@ -53,6 +54,9 @@ func (c *benchScaleCmd) Run(a *app) error {
 	if info, err := os.Stat(c.Out); err != nil || !info.IsDir() {
 		return badCallf("--out %s: there is no such folder", c.Out)
 	}
+	if c.CPU && c.Threads == 0 {
+		c.Threads = 1
+	}
 	threads := []string{"--threads", fmt.Sprint(c.Threads)}
 	limits, err := ownResults[benchPeaks](a.ctx, append([]string{"peak"}, threads...))
 	if err != nil {
@@ -62,7 +66,11 @@ func (c *benchScaleCmd) Run(a *app) error {
 	for i := range curves {
 		for k := range curves[i].points {
 			p := &curves[i].points[k]
-			list, err := ownResults[benchResult](a.ctx, append(append(strings.Fields(p.command), threads...), "--plan", "--time", c.Time.String()))
+			args := append(append(strings.Fields(p.command), threads...), "--plan", "--time", c.Time.String())
+			if c.CPU {
+				args = append(args, "--cpu")
+			}
+			list, err := ownResults[benchResult](a.ctx, args)
 			if err != nil {
 				return err
 			}
@@ -166,12 +174,15 @@ func scalePanels(curves []scaleCurve, l benchPeaks) []report.Panel {
 // page writes scale.md.
 func (c *benchScaleCmd) page(curves []scaleCurve, l benchPeaks) string {
 	var b strings.Builder
-	command := "hone bench scale"
+	command, clock := "hone bench scale", "speeds are those of the fastest round"
+	if c.CPU {
+		command, clock = command+" --cpu", "speeds are those of the fastest round in processor time, because the machine had other work"
+	}
 	if c.Quick {
 		command += " --quick"
 	}
-	fmt.Fprintf(&b, "# How cost grows\n\nWritten by `%s` on %s. %s, %s kernels: f32 %.0f GFLOP/s, memory %.1f GB/s. Every point is a process of its own and can be repeated by the command beside it; "+
-		"speeds are those of the fastest round, limits those measured in the same process.\n\n![speed and memory against their limits](scale.svg)\n", command, time.Now().Format("2006-01-02"), machineName(), l.Kernels, l.PeakGF, l.PeakGB)
+	fmt.Fprintf(&b, "# How cost grows\n\nWritten by `%s` on %s. %s, %s kernels, %s: f32 %.0f GFLOP/s, memory %.1f GB/s. Every point is a process of its own and can be repeated by the command beside it; "+
+		"%s, limits those measured in the same process.\n\n![speed and memory against their limits](scale.svg)\n", command, time.Now().Format("2006-01-02"), machineName(), l.Kernels, plural(l.Threads, "thread"), l.PeakGF, l.PeakGB, clock)
 	for i := range curves {
 		curves[i].write(&b, l)
 	}
