@@ -50,6 +50,7 @@ type benchLine struct {
 	AtMost  bool    `json:"at_most,omitempty"` // the target is an upper bound
 	Met     *bool   `json:"met,omitempty"`
 	NotYet  string  `json:"not_yet,omitempty"` // the engine does not offer it
+	Failed  string  `json:"failed,omitempty"`  // why the row could not be measured
 }
 
 // aim fills in the target.
@@ -68,6 +69,8 @@ type benchTable struct {
 	only  *regexp.Regexp
 	speed map[string]float64 // tokens/s by command
 	rows  []benchLine        // for --markdown
+
+	failed int // rows
 }
 
 // Run measures all rows.
@@ -114,7 +117,12 @@ func (c *benchAllCmd) Run(a *app) error {
 		}
 	}
 	if c.Peers {
-		return t.peers()
+		if err := t.peers(); err != nil {
+			return err
+		}
+	}
+	if t.failed > 0 {
+		return fmt.Errorf("%s could not be measured; each says why", plural(t.failed, "row"))
 	}
 	return nil
 }
@@ -172,10 +180,7 @@ func (t *benchTable) row(row *benchTarget) error {
 		}
 		list, err := ownResults[benchResult](t.a.ctx, append(args, flags...))
 		if err != nil {
-			if !strings.Contains(err.Error(), notYet) {
-				return err
-			}
-			if err := t.tell(benchLine{Command: command, Threads: n, NotYet: "not offered by the embedded engine yet"}); err != nil {
+			if err := t.without(benchLine{Command: command, Threads: n}, err); err != nil {
 				return err
 			}
 			continue
@@ -188,6 +193,20 @@ func (t *benchTable) row(row *benchTarget) error {
 		}
 	}
 	return nil
+}
+
+// without says why a row has no figures; the others go on.
+func (t *benchTable) without(l benchLine, err error) error {
+	switch {
+	case t.a.ctx.Err() != nil:
+		return t.a.ctx.Err()
+	case strings.Contains(err.Error(), notYet):
+		l.NotYet = "not offered by the embedded engine yet"
+	default:
+		l.Failed = err.Error()
+		t.failed++
+	}
+	return t.tell(l)
 }
 
 // notYet is in what a verb says about a capability that is missing.
@@ -275,8 +294,8 @@ func (t *benchTable) tell(l benchLine) error {
 	case t.c.Markdown:
 		t.rows = append(t.rows, l)
 		return nil
-	case l.NotYet != "":
-		return t.say("%-62s %s\n", l.Command, l.NotYet)
+	case l.NotYet != "" || l.Failed != "":
+		return t.say("%-62s %s\n", l.Command, l.NotYet+l.Failed)
 	}
 	speed := ""
 	if l.TokensPerSec > 0 && (l.Of == "peak" || l.Of == "bandwidth") {

@@ -16,8 +16,8 @@ func (t *benchTable) markdown() error {
 		return err
 	}
 	for _, l := range t.rows {
-		measured := l.NotYet
-		if l.NotYet == "" {
+		measured := l.NotYet + l.Failed
+		if measured == "" {
 			measured = l.measured()
 		}
 		aimed, verdict := l.aimed(), ""

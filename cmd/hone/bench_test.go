@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/hone-lm/hone/bench"
+	"github.com/hone-lm/hone/engine"
 	"github.com/hone-lm/hone/model"
 	"github.com/hone-lm/hone/run/report"
 )
@@ -307,5 +311,20 @@ func TestBenchmarksPage(t *testing.T) {
 	}
 	if !strings.Contains(string(page), list) {
 		t.Errorf("docs/BENCHMARKS.md holds another list than hone bench --list --markdown prints:\n%s", list)
+	}
+}
+
+// A row that cannot be measured says why and does not end the table; what the engine does not offer is no failure.
+func TestBenchWithout(t *testing.T) {
+	var out bytes.Buffer
+	table := &benchTable{a: &app{ctx: context.Background(), out: &out}, c: &benchAllCmd{}}
+	missing := (&engine.NotYet{Engine: "local", What: "precision: bf16"}).Error()
+	for _, why := range []string{"hone bench train: exit status 1: " + missing, "hone bench train: signal: killed"} {
+		if err := table.without(benchLine{Command: "hone bench train"}, errors.New(why)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if table.failed != 1 || !strings.Contains(out.String(), "not offered by the embedded engine yet") || !strings.Contains(out.String(), "signal: killed") {
+		t.Errorf("%d failed: %s", table.failed, &out)
 	}
 }
