@@ -120,6 +120,14 @@ func (b *bencher) lookAtPeak() {
 	b.peak = max(b.peak, tensor.PeakFMA(b.threads))
 }
 
+// bandwidth is how fast memory is read, in GB/s, looked at three times: other work takes of it, too.
+func (b *bencher) bandwidth() (best float64) {
+	for range 3 {
+		best = max(best, tensor.PeakRead(b.threads))
+	}
+	return best
+}
+
 // fastest runs round until the time is over, and at least twice after a first time that does not count, and returns the seconds of the
 // fastest. A round says how long it took: what it prepares is not in it.
 func (b *bencher) fastest(round func() (time.Duration, error)) (float64, error) {
@@ -176,9 +184,7 @@ func (b *bencher) against(r benchResult) benchResult {
 		r.PeakRSS = machine.PeakRSS()
 	}
 	if r.GBytes > 0 {
-		for range 3 { // other work on the machine takes bandwidth, too, and comes and goes
-			r.PeakGBytes = max(r.PeakGBytes, tensor.PeakRead(b.threads))
-		}
+		r.PeakGBytes = b.bandwidth()
 		r.Ratio = r.GBytes / r.PeakGBytes
 	}
 	b.lookAtPeak()

@@ -53,7 +53,7 @@ func (c *benchPeakCmd) Run(a *app) error {
 
 // limits measures what this machine can do.
 func (b *bencher) limits() benchPeaks {
-	p := benchPeaks{Case: "peak, " + plural(b.threads, "thread"), Kernels: tensor.KernelLevel(), Threads: b.threads, FMA: tensor.PeakFMA(b.threads), FMABF16: peakBF16(b.threads), Product: b.bestProduct(), PeakGB: tensor.PeakRead(b.threads)}
+	p := benchPeaks{Case: "peak, " + plural(b.threads, "thread"), Kernels: tensor.KernelLevel(), Threads: b.threads, FMA: tensor.PeakFMA(b.threads), FMABF16: peakBF16(b.threads), Product: b.bestProduct(), PeakGB: b.bandwidth()}
 	p.PeakGF = max(p.FMA, p.Product)
 	return p
 }

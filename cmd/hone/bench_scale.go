@@ -75,6 +75,7 @@ func (c *benchScaleCmd) Run(a *app) error {
 				return err
 			}
 			p.result = list[0]
+			limits[0].PeakGB = max(limits[0].PeakGB, p.result.PeakGBytes)
 			fmt.Fprintf(a.errOut, "%s: %.0f tokens/s, %.0f %% of the limit\n", p.result.Case, p.result.TokensPerSec, 100*p.share(limits[0]))
 		}
 	}
@@ -134,7 +135,7 @@ attention grows: its operations, which are not counted, are 6 x tokens x width x
 }
 
 func streamsCurve(streams []int) scaleCurve {
-	const shape = "5.4M"
+	const shape = "15.5M" // its weights do not fit into caches
 	s, _ := shapeOf(shape)
 	c := scaleCurve{title: "Sampling against streams", x: "sequences sampled together", about: `Shape ` + shape + `, prompts of 16 tokens, 64 new ones (hone bench decode). The limit is the smaller of the FMA peak and of what memory brings: each
 pass over the weights gives every stream one token. The limits meet where the streams are as many as the machine does multiply-adds in the time of reading a weight; the speed of many streams is held
