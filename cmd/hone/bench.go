@@ -26,6 +26,16 @@ type benchCmd struct {
 	Scale   benchScaleCmd   `cmd:"" help:"How cost grows with parameters, context, streams and prompt: a page with charts."`
 }
 
+func (benchCmd) Help() string {
+	return `Alone it measures every row of docs/BENCHMARKS.md; the flags for that (--only, --json, --markdown, --peers, --list) are shown by hone bench all --help.
+A verb measures one thing. Run it on an idle machine, or with --threads 1 --cpu.
+
+  hone bench
+  hone bench --only 'train.*5.4M' --json
+  hone bench train --shape 5.4M --threads 1
+  hone bench decode --shape 15.5M --streams 32 --prompt 16 --new 64 --json`
+}
+
 // benchFlags are the flags of every verb that measures.
 type benchFlags struct {
 	Threads int           `help:"Threads; 0 = all cores."`
