@@ -2,193 +2,251 @@ package main
 
 import (
 	"fmt"
+	"math"
+	"os"
 	"runtime"
-	"slices"
+	"runtime/pprof"
 	"time"
 
-	"github.com/hone-lm/hone/internal/rng"
+	"github.com/hone-lm/hone/engine"
+	"github.com/hone-lm/hone/engine/local"
+	"github.com/hone-lm/hone/internal/machine"
 	"github.com/hone-lm/hone/tensor"
 )
 
 type benchCmd struct {
-	What    []string      `arg:"" optional:"" enum:"peak,gemm,train" help:"peak, gemm, train; all of them when left out."`
-	Time    time.Duration `default:"500ms" help:"How long each line is measured, such as 2s; the fastest round counts."`
-	Threads []int         `help:"Numbers of threads; 1 and all when left out."`
-	Level   string        `enum:",avx512,avx2,go" default:"" help:"Force kernels: avx512, avx2 or go."`
-	JSON    bool          `name:"json" help:"One JSON object a line instead of a table."`
+	All     benchAllCmd     `cmd:"" default:"withargs" help:"Every row of the table with its target; what hone bench alone does."`
+	Peak    benchPeakCmd    `cmd:"" help:"The limits of this machine: multiply-adds and reading of memory."`
+	Gemm    benchGemmCmd    `cmd:"" help:"Matrix products, one line a shape."`
+	Train   benchTrainCmd   `cmd:"" help:"Training steps of one model."`
+	Decode  benchDecodeCmd  `cmd:"" help:"Sampling of one or many sequences."`
+	Prefill benchPrefillCmd `cmd:"" help:"Reading of a long prompt."`
+	Grpo    benchGrpoCmd    `cmd:"" help:"GRPO steps of the nano model: sampling, grading, training."`
+	Start   benchStartCmd   `cmd:"" help:"From the start of the program to the first update of the nano model."`
+	Scale   benchScaleCmd   `cmd:"" help:"How cost grows with parameters, context, streams and prompt: a page with charts."`
 }
 
 func (benchCmd) Help() string {
-	return `Measures this machine and how much of it hone uses. "of peak" compares with a loop of fused multiply-adds on registers on as many threads;
-behind it stands what the project promises, where it promises something. Run it on an idle machine.
+	return `Alone it measures every row of docs/BENCHMARKS.md; the flags for that (--only, --json, --markdown, --peers, --list) are shown by hone bench all --help.
+A verb measures one thing. Run it on an idle machine, or with --threads 1 --cpu.
 
   hone bench
-  hone bench gemm --threads 1 --time 2s
-  hone bench train --level avx2 --json | jq .of_peak
-
-gemm   the three products of a linear layer: NN forward, NT gradient of the input, TN gradient of the weights
-train  a training step (forward, backward, AdamW) of a Llama with 5.2 M parameters, 16 x 256 tokens; 6 x parameters x tokens operations`
+  hone bench --only 'train.*5.4M' --json
+  hone bench train --shape 5.4M --threads 1
+  hone bench decode --shape 15.5M --streams 32 --prompt 16 --new 64 --json`
 }
 
-// benchRow is one line of "hone bench --json".
-type benchRow struct {
-	Bench        string  `json:"bench"`
-	Case         string  `json:"case,omitempty"`
-	Kernels      string  `json:"kernels"`
-	Threads      int     `json:"threads"`
-	GFlops       float64 `json:"gflop_per_s,omitempty"`
-	GBytes       float64 `json:"gbyte_per_s,omitempty"`
+// benchFlags are the flags of every verb that measures.
+type benchFlags struct {
+	Threads int           `help:"Threads; 0 = all cores."`
+	Time    time.Duration `default:"2s" help:"How long a figure is measured; the fastest round counts."`
+	Level   string        `enum:",avx512,avx2,go" default:"" help:"Force kernels: avx512, avx2 or go."`
+	JSON    bool          `name:"json" help:"One JSON object a line instead of text."`
+	CPU     bool          `name:"cpu" help:"Count the processor time of this process instead of the clock's: for one thread, on a machine that has other work."`
+	Plan    bool          `help:"Also give the memory that is planned for the work, as hone run --dry-run does, in bytes."`
+	Profile string        `help:"Write a CPU profile of what is measured to this file, for go tool pprof."`
+}
+
+// benchResult is what a verb measured; --json prints it.
+type benchResult struct {
+	Case         string  `json:"case"`
 	TokensPerSec float64 `json:"tokens_per_s,omitempty"`
-	OfPeak       float64 `json:"of_peak,omitempty"` // share of the FMA peak on as many threads
-	Promised     float64 `json:"promised,omitempty"`
+	GFlops       float64 `json:"gflops"`
+	PeakGFlops   float64 `json:"peak_gflops"` // the larger of the FMA loop and the best product of the run
+	Ratio        float64 `json:"ratio"`       // to the FMA peak, or to the bandwidth where gb_per_s is given
+	PeakRSS      int64   `json:"peak_rss_bytes"`
+	GBytes       float64 `json:"gb_per_s,omitempty"`
+	PeakGBytes   float64 `json:"peak_gb_per_s,omitempty"`
+	StepSeconds  float64 `json:"step_s,omitempty"`
+	Grading      float64 `json:"grading_share,omitempty"` // of the step's time
+	Planned      int64   `json:"planned_bytes,omitempty"` // --plan
+
+	work string // how gflops or gb_per_s were counted, for text
 }
 
-// bencher measures and prints.
+// bencher measures on so many threads.
 type bencher struct {
-	a     *app
-	c     *benchCmd
-	peaks map[int]float64 // GFLOP/s by threads
+	a       *app
+	f       *benchFlags
+	threads int
+	bf16    bool    // the peak is that of bf16 products
+	peak    float64 // GFLOP/s
+	restore []func()
 }
 
-func (c *benchCmd) Run(a *app) error {
-	if c.Level != "" {
-		restore, ok := tensor.ForceKernelLevel(c.Level)
+// begin prepares the process for measuring: threads and kernels are what the flags ask for until end is called.
+func (f *benchFlags) begin(a *app) (*bencher, error) {
+	b := &bencher{a: a, f: f, threads: f.Threads}
+	switch {
+	case f.Threads < 0 || f.Threads > 4096:
+		return nil, badCallf("--threads %d: give 1 or more, or 0 for all cores", f.Threads)
+	case f.Threads == 0:
+		b.threads = runtime.GOMAXPROCS(0)
+	}
+	if f.CPU && (b.threads != 1 || machine.CPUTime() == 0) {
+		return nil, badCallf("--cpu: processor time says how fast one thread is, where the system tells it: add --threads 1")
+	}
+	if f.Level != "" {
+		restore, ok := tensor.ForceKernelLevel(f.Level)
 		if !ok {
-			return badCallf("this processor or build has no %s kernels; hone doctor lists what it has", c.Level)
+			return nil, badCallf("this processor or build has no %s kernels; hone doctor lists what it has", f.Level)
 		}
-		defer restore()
+		b.restore = append(b.restore, restore)
 	}
-	if len(c.Threads) == 0 {
-		c.Threads = slices.Compact([]int{1, runtime.GOMAXPROCS(0)})
+	before := runtime.GOMAXPROCS(b.threads)
+	b.restore = append(b.restore, func() { runtime.GOMAXPROCS(before) })
+	return b, nil
+}
+
+// record writes a CPU profile from now until end, if one was asked for.
+func (b *bencher) record() error {
+	if b.f.Profile == "" {
+		return nil
 	}
-	for _, n := range c.Threads {
-		if n < 1 || n > 4096 {
-			return badCallf("--threads %d: give 1 or more", n)
-		}
+	file, err := os.Create(b.f.Profile)
+	if err != nil {
+		return badCall{err}
 	}
-	if len(c.What) == 0 {
-		c.What = []string{"peak", "gemm", "train"}
+	b.restore = append(b.restore, func() { file.Close() })
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return err
 	}
-	b := &bencher{a: a, c: c, peaks: map[int]float64{}}
-	if !c.JSON {
-		fmt.Fprintf(a.out, "%-6s %-28s %7s %12s %10s\n", "", "", "threads", "", "of peak")
-	}
-	for _, what := range c.What {
-		for _, threads := range c.Threads {
-			if err := a.ctx.Err(); err != nil {
-				return err
-			}
-			switch what {
-			case "peak":
-				b.peak(threads)
-			case "gemm":
-				b.gemm(threads)
-			case "train":
-				if err := b.train(threads); err != nil {
-					return err
-				}
-			}
-		}
-	}
+	b.restore = append(b.restore, pprof.StopCPUProfile)
 	return nil
 }
 
-// peakOf measures the machine's FMA peak once for a number of threads; 0 = unknown.
-func (b *bencher) peakOf(threads int) float64 {
-	if _, ok := b.peaks[threads]; !ok {
-		b.peaks[threads] = tensor.PeakFMA(threads)
+func (b *bencher) end() {
+	for i := len(b.restore) - 1; i >= 0; i-- {
+		b.restore[i]()
 	}
-	return b.peaks[threads]
 }
 
-func (b *bencher) print(r benchRow) {
-	r.Kernels = tensor.KernelLevel()
-	if peak := b.peakOf(r.Threads); peak > 0 && r.Bench != "peak" {
-		r.OfPeak = r.GFlops / peak
-	}
-	if b.c.JSON {
-		_ = b.a.printJSON(r) // a closed pipe shows at the next line
+// lookAtPeak measures the FMA peak once more: before and after the rounds, because other work on the machine comes and goes.
+func (b *bencher) lookAtPeak() {
+	if b.bf16 {
+		b.peak = max(b.peak, peakBF16(b.threads))
 		return
 	}
-	value := fmt.Sprintf("%.0f GFLOP/s", r.GFlops)
-	switch {
-	case r.GBytes > 0:
-		value = fmt.Sprintf("%.1f GB/s", r.GBytes)
-	case r.GFlops < 10:
-		value = fmt.Sprintf("%.2f GFLOP/s", r.GFlops)
+	b.peak = max(b.peak, tensor.PeakFMA(b.threads))
+}
+
+// bandwidth is how fast memory is read, in GB/s, looked at three times: other work takes of it, too.
+func (b *bencher) bandwidth() (best float64) {
+	for range 3 {
+		best = max(best, tensor.PeakRead(b.threads))
 	}
-	line := fmt.Sprintf("%-6s %-28s %7d %12s", r.Bench, r.Case, r.Threads, value)
-	if r.OfPeak > 0 {
-		line += fmt.Sprintf(" %8.0f %%", 100*r.OfPeak)
+	return best
+}
+
+// fastest runs round until the time is over, and at least twice after a first time that does not count, and returns the seconds of the
+// fastest. A round says how long it took: what it prepares is not in it.
+func (b *bencher) fastest(round func() (time.Duration, error)) (float64, error) {
+	if _, err := round(); err != nil {
+		return 0, err
 	}
+	if err := b.record(); err != nil {
+		return 0, err
+	}
+	best := time.Duration(math.MaxInt64)
+	for n, begin := 0, time.Now(); n < 2 || time.Since(begin) < b.f.Time; n++ {
+		if err := b.a.ctx.Err(); err != nil {
+			return 0, err
+		}
+		took, err := round()
+		if err != nil {
+			return 0, err
+		}
+		best = min(best, took)
+	}
+	pprof.StopCPUProfile() // what follows is not what was measured
+	return best.Seconds(), nil
+}
+
+// plan returns what the engine plans for work, if it was asked for.
+func (b *bencher) plan(e engine.Fitter, w engine.Work) (int64, error) {
+	if !b.f.Plan {
+		return 0, nil
+	}
+	m, err := e.Memory(w)
+	return m.Total(), err
+}
+
+// timed measures one call.
+func (b *bencher) timed(f func() error) (time.Duration, error) {
+	start := b.now()
+	err := f()
+	return b.now() - start, err
+}
+
+// now reads the clock that counts, from its own beginning.
+func (b *bencher) now() time.Duration {
+	if b.f.CPU {
+		return machine.CPUTime()
+	}
+	return time.Since(processStart)
+}
+
+var processStart = time.Now()
+
+// against completes a result with the peak of the run. It reads the memory first: measuring bandwidth takes some of its own.
+func (b *bencher) against(r benchResult) benchResult {
+	if r.PeakRSS == 0 {
+		r.PeakRSS = machine.PeakRSS()
+	}
+	if r.GBytes > 0 {
+		r.PeakGBytes = b.bandwidth()
+		r.Ratio = r.GBytes / r.PeakGBytes
+	}
+	b.lookAtPeak()
+	if !b.bf16 {
+		b.peak = max(b.peak, b.bestProduct())
+	}
+	r.PeakGFlops = b.peak
+	if r.GBytes == 0 {
+		r.Ratio = r.GFlops / r.PeakGFlops
+	}
+	return r
+}
+
+// print writes one result as text or as JSON.
+func (b *bencher) print(r benchResult) error {
+	if b.f.JSON {
+		return b.a.printJSON(r)
+	}
+	line := fmt.Sprintf("%-52s", r.Case)
 	if r.TokensPerSec > 0 {
-		line += fmt.Sprintf("  %.0f tokens/s", r.TokensPerSec)
+		line += fmt.Sprintf(" %8.0f tokens/s", r.TokensPerSec)
 	}
-	if r.Promised > 0 && r.OfPeak > 0 {
-		line += fmt.Sprintf("  (promised %.0f %%)", 100*r.Promised)
+	if r.GBytes > 0 {
+		line += fmt.Sprintf(" %7.1f GB/s, %3.0f %% of %.1f", r.GBytes, 100*r.Ratio, r.PeakGBytes)
+	} else {
+		line += fmt.Sprintf(" %7.1f GFLOP/s, %3.0f %% of %.0f", r.GFlops, 100*r.Ratio, r.PeakGFlops)
 	}
-	fmt.Fprintln(b.a.out, line)
+	if r.StepSeconds > 0 {
+		line += fmt.Sprintf(", %.3f s a step, %.2f %% of it grading", r.StepSeconds, 100*r.Grading)
+	}
+	line += ", peak memory " + size(r.PeakRSS)
+	if r.Planned > 0 {
+		line += " (planned " + size(r.Planned) + ")"
+	}
+	_, err := fmt.Fprintln(b.a.out, line)
+	if r.work != "" && err == nil {
+		_, err = fmt.Fprintf(b.a.out, "  %s\n", r.work)
+	}
+	return err
 }
 
-func (b *bencher) peak(threads int) {
-	if peak := b.peakOf(threads); peak > 0 {
-		b.print(benchRow{Bench: "peak", Case: "fused multiply-add", Threads: threads, GFlops: peak})
+// withPrecision returns the engine's options for a precision.
+func withPrecision(o local.Options, precision string) (local.Options, error) {
+	if precision != "f32" {
+		return o, &engine.NotYet{Engine: "local", What: engine.Capability("precision: " + precision)}
 	}
-	b.print(benchRow{Bench: "peak", Case: "memory read", Threads: threads, GBytes: tensor.PeakRead(threads)})
+	return o, nil
 }
 
-// fastest runs f until the time is over, at least three times, and returns the seconds of the fastest round. prepare runs before each, untimed.
-func (b *bencher) fastest(threads int, prepare, f func()) float64 {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(threads))
-	best := time.Duration(1 << 62)
-	for n, begin := 0, time.Now(); n < 3 || time.Since(begin) < b.c.Time; n++ {
-		prepare()
-		start := time.Now()
-		f()
-		best = min(best, time.Since(start))
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
 	}
-	return best.Seconds()
-}
-
-// gemmShapes are products of training: rows (tokens), inner, columns.
-var gemmShapes = [][3]int{{512, 576, 1536}, {2048, 256, 1024}, {512, 576, 49152}, {16, 576, 1536}}
-
-func (b *bencher) gemm(threads int) {
-	for _, s := range gemmShapes {
-		m, k, n := s[0], s[1], s[2]
-		x, w := randomParam("x", m, k), randomParam("w", k, n)
-		flops := 2 * float64(m) * float64(k) * float64(n)
-		promised := 0.0
-		if threads == 1 && m >= 512 {
-			promised = 0.7
-		}
-		row := func(form string, seconds float64) {
-			b.print(benchRow{Bench: "gemm", Case: fmt.Sprintf("%s %d x %d x %d", form, m, k, n), Threads: threads, GFlops: flops / seconds / 1e9, Promised: promised})
-		}
-		tape := tensor.NewTape()
-		tape.Record(false)
-		row("NN", b.fastest(threads, tape.Reset, func() { tape.MatMul(x, w) }))
-		tape.Record(true)
-		backward := func(p *tensor.Tensor) float64 { // with one gradient wanted, Backward is one product
-			p.EnsureGrad()
-			defer func() { p.Grad = nil }()
-			return b.fastest(threads, func() {
-				tape.Reset()
-				for i, g := 0, tape.GradOf(tape.MatMul(x, w)); i < len(g); i++ {
-					g[i] = 1
-				}
-			}, tape.Backward)
-		}
-		row("NT", backward(x))
-		row("TN", backward(w))
-	}
-}
-
-func randomParam(name string, rows, cols int) *tensor.Tensor {
-	p := tensor.NewParam(name, rows, cols)
-	key := rng.New(1, "bench").Sub(name)
-	for i := range p.Data {
-		p.Data[i] = float32(key.Float64(uint64(i)) - 0.5)
-	}
-	return p
+	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -63,17 +63,3 @@ func TestModelsRefuses(t *testing.T) {
 		t.Errorf("exit status %d, %q", code, errOut)
 	}
 }
-
-func TestBench(t *testing.T) {
-	if testing.Short() {
-		t.Skip("measures for several seconds")
-	}
-	code, out, errOut := runHone(t, "bench", "train", "--threads", "1", "--time", "1ms", "--json")
-	var row benchRow
-	if code != 0 || json.Unmarshal([]byte(out), &row) != nil || row.TokensPerSec <= 0 || row.Bench != "train" {
-		t.Errorf("exit status %d, %s%s", code, out, errOut)
-	}
-	if code, _, errOut := runHone(t, "bench", "--level", "neon"); code != 2 {
-		t.Errorf("a level that does not exist: exit status %d, %s", code, errOut)
-	}
-}

@@ -174,7 +174,7 @@ func (b *batch) prefill() {
 		}
 	}
 	if len(in.Tokens) > 0 {
-		b.r.m.Forward(b.r.prepare(), in)
+		b.r.m.Forward(b.r.prepare(len(in.Tokens)), in)
 	}
 	keep := b.filling[:0]
 	for _, s := range b.filling {
@@ -267,7 +267,7 @@ func (b *batch) step() {
 		in.Rows = append(in.Rows, tensor.CachedRow{Pages: s.pages, Pos: int32(s.filled)})
 	}
 	n, vocab := len(b.active), r.m.Config.Vocab
-	hidden := r.m.Forward(r.prepare(), in)
+	hidden := r.m.Forward(r.prepare(len(in.Tokens)), in)
 	if len(b.logits) < n*vocab {
 		b.logits = make([]float32, n*vocab)
 	}

@@ -153,3 +153,29 @@ func TestMemoryPlan(t *testing.T) {
 		runtime.KeepAlive(f)
 	}
 }
+
+// The first pass of sampling takes the room that is planned, not that of all layers at once.
+func TestFirstPassIsPlanned(t *testing.T) {
+	cfg := model.Config{Family: model.Llama, Vocab: 64, Hidden: 64, Inner: 512, Layers: 16, Heads: 2, MaxPos: 256, NormEps: 1e-5, RopeTheta: 10000, Tied: true}
+	m, err := model.New(cfg, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := open(t, m, Options{Slots: 1})
+	plan, err := e.Memory(engine.Work{Sample: 201, Answers: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	prompt := &engine.Sequence{Tokens: make([]int32, 200)}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := e.Sample(ctx, []engine.Prompt{{Seq: prompt, N: 1, Params: engine.Params{MaxTokens: 1}, Key: engine.NewKey(1, "room")}}); err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	took := int64(after.TotalAlloc - before.TotalAlloc)
+	if most := 2*plan.Cache + 2<<20; took > most { // the tape, packing space, lists; the activations of all layers are 15 MiB
+		t.Errorf("the first pass allocated %d bytes, planned are %d for the cache and the pass", took, plan.Cache)
+	}
+	t.Logf("%d bytes allocated, %d planned", took, plan.Cache)
+}

@@ -23,6 +23,8 @@ type runner struct {
 
 	batch *batch
 	terms rowTerms // of Score
+
+	reserved int // rows of a pass for which the tape has room
 }
 
 func newRunner(m *model.Model, opt Options, tok token.Tokenizer, mu *guard) *runner {
@@ -41,10 +43,16 @@ func (r *runner) input() *model.Input {
 // forget drops what the cache holds: the weights have changed.
 func (r *runner) forget() { r.batch.pages.forget() }
 
-// prepare makes the tape ready for one forward pass without recording.
-func (r *runner) prepare() *tensor.Tape {
+// prepare makes the tape ready for one forward pass over so many rows without recording. Room is made in one piece: the tensors of a first pass
+// without it would lie aside, those of all layers at once.
+func (r *runner) prepare(rows int) *tensor.Tape {
 	if r.tape == nil {
 		r.tape = tensor.NewTape()
+	}
+	if rows > r.reserved {
+		r.reserved = rows
+		piece := &model.Input{Tokens: make([]int32, rows), Docs: []tensor.Doc{{To: rows}}}
+		r.tape.Plan(func(t *tensor.Tape) { t.Record(false); r.m.Forward(t, piece) })
 	}
 	r.tape.Reset()
 	r.tape.Record(false)
@@ -151,9 +159,8 @@ func (r *runner) checkTerm(seqs []*engine.Sequence, term engine.RowTerm) error {
 
 // hidden runs the model over a micro-batch and returns the hidden states after the final norm, which lie on the runner's tape.
 func (r *runner) hidden(seqs []*engine.Sequence, micro []int) *tensor.Tensor {
-	t := r.prepare()
 	r.lay.fill(&r.in, seqs, micro, r.opt.SharePrompts)
-	return r.m.Forward(t, &r.in)
+	return r.m.Forward(r.prepare(len(r.in.Tokens)), &r.in)
 }
 
 func (r *runner) scoreMicro(seqs []*engine.Sequence, micro []int, want engine.Want, out []*engine.Scores) error {

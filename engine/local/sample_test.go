@@ -18,7 +18,7 @@ import (
 // rawLogits are the logits after the last token, by the packed forward.
 func rawLogits(e *Engine, s *engine.Sequence) []float32 {
 	in := model.Input{Tokens: s.Tokens, Docs: []tensor.Doc{{From: 0, To: len(s.Tokens)}}}
-	hidden := e.live.m.Forward(e.live.prepare(), &in)
+	hidden := e.live.m.Forward(e.live.prepare(len(in.Tokens)), &in)
 	out := make([]float32, e.live.m.Config.Vocab)
 	e.live.head.Logits(out, hidden.Row(len(s.Tokens)-1), 1)
 	return out

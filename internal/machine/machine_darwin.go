@@ -1,6 +1,10 @@
 package machine
 
-import "golang.org/x/sys/unix"
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 // CPU returns the processor's name, "" when the system does not tell.
 func CPU() string {
@@ -27,4 +31,13 @@ func PeakRSS() int64 {
 		return 0
 	}
 	return u.Maxrss
+}
+
+// CPUTime returns the processor time that this process has used on all its threads; 0 = unknown.
+func CPUTime() time.Duration {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

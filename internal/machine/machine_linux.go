@@ -6,6 +6,9 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // CPU returns the processor's name, "" where /proc does not tell it.
@@ -95,4 +98,13 @@ func PeakRSS() int64 {
 		return 0
 	}
 	return n << 10
+}
+
+// CPUTime returns the processor time that this process has used on all its threads; 0 = unknown.
+func CPUTime() time.Duration {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -3,6 +3,7 @@ package machine
 import (
 	"runtime"
 	"testing"
+	"time"
 )
 
 // TestMemory: what a process holds shows in its peak, and the peak does not fall.
@@ -21,4 +22,19 @@ func TestMemory(t *testing.T) {
 		t.Errorf("the peak grew from %d to %d while %d bytes were written", before, after, len(block))
 	}
 	runtime.KeepAlive(block)
+}
+
+// TestCPUTime: work counts, waiting does not.
+func TestCPUTime(t *testing.T) {
+	begin := CPUTime()
+	if begin == 0 {
+		t.Skip("not known on this system")
+	}
+	time.Sleep(50 * time.Millisecond)
+	idle := CPUTime() - begin
+	for CPUTime()-begin < idle+20*time.Millisecond {
+	}
+	if idle > 40*time.Millisecond {
+		t.Errorf("a sleep of 50 ms used %v of the processor", idle)
+	}
 }

@@ -2,6 +2,7 @@ package machine
 
 import (
 	"os"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/windows"
@@ -43,4 +44,14 @@ func PeakRSS() int64 {
 		return 0
 	}
 	return int64(c.PeakWorkingSet)
+}
+
+// CPUTime returns the processor time that this process has used on all its threads; 0 = unknown.
+func CPUTime() time.Duration {
+	var created, ended, kernel, user windows.Filetime
+	if windows.GetProcessTimes(windows.CurrentProcess(), &created, &ended, &kernel, &user) != nil {
+		return 0
+	}
+	ticks := func(f windows.Filetime) int64 { return int64(f.HighDateTime)<<32 | int64(f.LowDateTime) }
+	return time.Duration(100 * (ticks(kernel) + ticks(user)))
 }
