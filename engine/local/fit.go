@@ -64,7 +64,7 @@ func (e *Engine) Memory(w engine.Work) (engine.Memory, error) {
 		}
 		cache := e.live.batch.pages // what was sampled stays in it until the weights change or its room is needed
 		pages := min(cache.limit, max(slots, w.Answers)*pagesOf(min(w.Sample, e.opt.Context)))
-		piece := &model.Input{Tokens: make([]int32, prefillRows), Docs: []tensor.Doc{{To: prefillRows}}}
+		piece := e.live.piece(prefillRows)
 		pass := tensor.NewTape().Plan(func(t *tensor.Tape) { t.Record(false); m.Forward(t, piece) })
 		plan.Cache = int64(pages)*cache.kv.PageBytes() + pass + 8*int64(slots)*int64(m.Config.Vocab) // a row of logits and one of probabilities for each sequence
 	}

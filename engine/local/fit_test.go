@@ -179,3 +179,23 @@ func TestFirstPassIsPlanned(t *testing.T) {
 	}
 	t.Logf("%d bytes allocated, %d planned", took, plan.Cache)
 }
+
+// Learned positions end with the context: what is planned for more rows than that is several documents.
+func TestPlanBeyondPositions(t *testing.T) {
+	cfg := model.Config{Family: model.GPT2, Vocab: 64, Hidden: 32, Inner: 64, Layers: 1, Heads: 2, MaxPos: 16, NormEps: 1e-5, Tied: true}
+	m, err := model.New(cfg, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := open(t, m, Options{Slots: 1, MicroTokens: 64})
+	if _, err := e.Memory(engine.Work{Sample: 16, Answers: 1}); err != nil {
+		t.Fatal(err)
+	}
+	seqs := make([]*engine.Sequence, 4)
+	for i := range seqs {
+		seqs[i] = &engine.Sequence{Tokens: make([]int32, 16)}
+	}
+	if _, err := e.Score(ctx, seqs, engine.Want{}); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -51,13 +51,22 @@ func (r *runner) prepare(rows int) *tensor.Tape {
 	}
 	if rows > r.reserved {
 		r.reserved = rows
-		piece := &model.Input{Tokens: make([]int32, rows), Docs: []tensor.Doc{{To: rows}}}
+		piece := r.piece(rows)
 		r.tape.Plan(func(t *tensor.Tape) { t.Record(false); r.m.Forward(t, piece) })
 	}
 	r.tape.Reset()
 	r.tape.Record(false)
 	r.head.W = r.m.HeadWeight()
 	return r.tape
+}
+
+// piece is an input of so many rows, to plan with: documents as long as the context, behind which there are no positions.
+func (r *runner) piece(rows int) *model.Input {
+	in := &model.Input{Tokens: make([]int32, rows)}
+	for from := 0; from < rows; from += r.opt.Context {
+		in.Docs = append(in.Docs, tensor.Doc{From: from, To: min(from+r.opt.Context, rows)})
+	}
+	return in
 }
 
 // check refuses what the engine cannot run, before any work.
