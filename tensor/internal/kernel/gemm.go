@@ -36,6 +36,8 @@ type product struct {
 	acc                bool
 	rowParts, colParts int
 	align              int // column boundaries of units are multiples of this
+	pairs              bool
+	weights            *BF16 // B, rounded and packed beforehand; nil = b
 	next               *product
 }
 
@@ -43,6 +45,7 @@ type product struct {
 type buffers struct {
 	a    [blockM * (blockK + padA)]float32
 	b    [blockK * panel]float32
+	t    [blockPairs * panel]uint32 // rows of B^T before they are transposed
 	next *buffers
 }
 
@@ -106,29 +109,37 @@ func GemmTN(m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32
 }
 
 func gemm(f form, m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int, acc bool) {
-	if m <= 0 || n <= 0 {
-		return
-	}
-	checkMatrix("C", m, n, c, ldc)
-	if k <= 0 {
-		multiply(m, n, 0, nil, 0, 0, 0, nil, 0, c, ldc, acc)
-		return
-	}
-	if f == formTN {
-		checkMatrix("A", k, m, a, lda)
-	} else {
-		checkMatrix("A", m, k, a, lda)
-	}
-	if f == formNT {
-		checkMatrix("B", n, k, b, ldb)
-	} else {
-		checkMatrix("B", k, n, b, ldb)
-	}
 	p := takeProduct()
 	*p = product{form: f, m: m, n: n, k: k, a: a, b: b, c: c, lda: lda, ldb: ldb, ldc: ldc, acc: acc}
+	p.run()
+	giveProduct(p)
+}
+
+// run checks the operands and computes the product.
+func (p *product) run() {
+	if p.m <= 0 || p.n <= 0 {
+		return
+	}
+	checkMatrix("C", p.m, p.n, p.c, p.ldc)
+	if p.k <= 0 {
+		multiply(p.m, p.n, 0, nil, 0, 0, 0, nil, 0, p.c, p.ldc, p.acc)
+		return
+	}
+	if p.form == formTN {
+		checkMatrix("A", p.k, p.m, p.a, p.lda)
+	} else {
+		checkMatrix("A", p.m, p.k, p.a, p.lda)
+	}
+	switch {
+	case p.weights != nil:
+		p.weights.check(p.n, p.k)
+	case p.form == formNT:
+		checkMatrix("B", p.n, p.k, p.b, p.ldb)
+	default:
+		checkMatrix("B", p.k, p.n, p.b, p.ldb)
+	}
 	p.cut()
 	par.Do(p.rowParts*p.colParts, p)
-	giveProduct(p)
 }
 
 // checkMatrix panics unless x holds rows x cols elements: assembly does not check.
@@ -160,7 +171,7 @@ func (p *product) cut() {
 			p.colParts++
 		case rows >= 16:
 			p.rowParts++
-		case cols >= 32:
+		case cols >= 32 && !p.pairs:
 			p.colParts++
 			p.align = 16
 		default:
@@ -174,6 +185,10 @@ func (p *product) Part(i int) {
 	m0, m1 := par.Split(p.m, p.rowParts, i%p.rowParts, 8)
 	n0, n1 := par.Split(p.n, p.colParts, i/p.rowParts, p.align)
 	if m0 >= m1 || n0 >= n1 {
+		return
+	}
+	if p.pairs {
+		p.partBF16(m0, m1, n0, n1)
 		return
 	}
 	if p.form != formNT && m1-m0 <= active.gemm.rows {

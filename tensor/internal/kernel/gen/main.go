@@ -10,7 +10,7 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 )
 
-var what = flag.String("what", "", "gemm or vec")
+var what = flag.String("what", "", "gemm, bf16 or vec")
 
 func main() {
 	flag.Parse()
@@ -18,10 +18,12 @@ func main() {
 	switch *what {
 	case "gemm":
 		gemm()
+	case "bf16":
+		bf16()
 	case "vec":
 		vec()
 	default:
-		log.Fatalf("-what %q: want gemm or vec", *what)
+		log.Fatalf("-what %q: want gemm, bf16 or vec", *what)
 	}
 	Generate()
 }
