@@ -62,7 +62,7 @@ func (t *Tape) linear(op string, x, w, b *Tensor) *Tensor {
 		t.job = job{dst: out.Data, a: b.Data, cols: out.Cols}
 		t.eachRow(out.Rows, out.Cols, fillRowsPart)
 	}
-	t.nn(x.Rows, w.Cols, x.Cols, x.Data, x.Cols, w.Data, w.Cols, out.Data, out.Cols, b != nil)
+	t.times(x, w, out, b != nil)
 	return out
 }
 
