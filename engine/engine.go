@@ -65,7 +65,7 @@ type Info struct {
 	Trainable  int64
 	Context    int // longest sequence in tokens
 	VocabSize  int
-	Precision  string // "f32"
+	Precision  string // "f32" or "bf16": of the products of linear layers and the head
 	Kernels    string // "avx512", "avx2", "go"
 	Threads    int
 	Caps       Capabilities

@@ -22,12 +22,21 @@ import (
 
 // Options are the settings of the engine that a config names.
 type Options struct {
+	Precision string // F32 (or "") or BF16: of the products of linear layers and the head; weights, gradients and moments are float32
+
 	MicroTokens int  // tokens forwarded and differentiated together; a longer sequence runs alone
 	Context     int  // longest sequence; 0 = the model's
 	Recompute   bool // keep only layer inputs and compute activations again in the backward pass
 	Slots       int  // sequences sampled together
 	CacheTokens int  // positions whose keys and values sampling keeps; 0 = as many as DefaultCacheBytes hold, and no more than all slots can use
 }
+
+// Values of Options.Precision. With BF16 products round both operands to bf16 and add in float32; where the CPU has no instruction for that
+// the engine takes F32, which Info tells.
+const (
+	F32  = "f32"
+	BF16 = "bf16"
+)
 
 // Defaults of Options.
 const (
@@ -68,8 +77,16 @@ var caps = engine.Capabilities{
 	engine.CapValue: true, engine.CapRowTerms: true, engine.CapBatchScope: true, engine.CapGradients: true,
 }
 
+func (o *Options) bf16() bool { return o.Precision == BF16 }
+
 // New makes an engine for a model; the model's adapter, if it has one, is what will be trained. tok may be nil when no stop strings are used.
 func New(m *model.Model, tok token.Tokenizer, opt Options) (*Engine, error) {
+	switch {
+	case opt.Precision == "" || opt.Precision == BF16 && !tensor.HasBF16():
+		opt.Precision = F32
+	case opt.Precision != F32 && opt.Precision != BF16:
+		return nil, fmt.Errorf("precision is %q: it must be %s or %s", opt.Precision, F32, BF16)
+	}
 	if opt.MicroTokens <= 0 {
 		opt.MicroTokens = DefaultMicroTokens
 	}
@@ -91,6 +108,8 @@ func New(m *model.Model, tok token.Tokenizer, opt Options) (*Engine, error) {
 		return nil, fmt.Errorf("%s: the tokenizer has %d ids but the model's vocabulary %d: they are not from the same model", tok.Name(), tok.VocabSize(), m.Config.Vocab)
 	}
 	e := &Engine{opt: opt, tok: tok, tape: tensor.NewTape(), frozen: map[string]*Frozen{}, buffers: map[string]*buffer{}}
+	e.tape.BF16(opt.bf16())
+	e.head.BF16 = opt.bf16()
 	e.live = newRunner(m, opt, tok, &e.mu)
 	return e, nil
 }
@@ -132,7 +151,7 @@ func (e *Engine) Info() engine.Info {
 	}
 	return engine.Info{
 		Engine: "local", Model: m.Path, Params: int64(m.Count()), Trainable: int64(trainable), Context: e.opt.Context, VocabSize: m.Config.Vocab,
-		Precision: "f32", Kernels: tensor.KernelLevel(), Threads: runtime.GOMAXPROCS(0),
+		Precision: e.opt.Precision, Kernels: tensor.KernelLevel(), Threads: runtime.GOMAXPROCS(0),
 		Caps: caps, Tokenizer: e.tok, MicroBatch: e.opt.MicroTokens,
 	}
 }
