@@ -15,6 +15,7 @@ type Common struct {
 	Seed        uint64           `yaml:"seed" help:"every random number is a function of it"`
 	Context     int              `yaml:"context" help:"longest sequence in tokens; 0 = the model's"`
 	MicroTokens int              `yaml:"micro_tokens" help:"tokens forwarded and differentiated together"`
+	Precision   string           `yaml:"precision" help:"f32, or bf16: products of linear layers and the head round their operands (needs AVX512_BF16, else f32)"`
 	Recompute   bool             `yaml:"recompute" help:"save memory: compute activations again in the backward pass"`
 	Slots       int              `yaml:"slots" help:"sequences sampled together"`
 	LoRA        LoRA             `yaml:"lora"`
@@ -75,7 +76,7 @@ type Optim struct {
 // DefaultCommon are the settings of a run on the nano model.
 func DefaultCommon() Common {
 	return Common{
-		Model: "nano", Seed: 1, MicroTokens: 4096, Slots: 64, Runs: "runs",
+		Model: "nano", Seed: 1, MicroTokens: 4096, Precision: "f32", Slots: 64, Runs: "runs",
 		LoRA:       LoRA{Alpha: 32},
 		Eval:       EvalConfig{Split: "test", Problems: 500, Texts: 3, MaxTokens: 64, Seed: 1000, Contamination: "drop"},
 		Checkpoint: CheckpointConfig{Every: 100, KeepLast: 3, KeepBest: 1, Metric: "accuracy"},
@@ -122,6 +123,8 @@ func (c *Common) Validate() error {
 		return &config.FieldError{Field: "context", Msg: "want 0 (the model's) or a positive number of tokens"}
 	case c.MicroTokens < 1 || c.MicroTokens > 1<<24:
 		return &config.FieldError{Field: "micro_tokens", Msg: "want at least one token and at most 16777216"}
+	case !slices.Contains([]string{"f32", "bf16"}, c.Precision):
+		return &config.FieldError{Field: "precision", Msg: fmt.Sprintf("%q: want f32 or bf16", c.Precision)}
 	case c.LoRA.Rank < 0:
 		return &config.FieldError{Field: "lora.rank", Msg: "want 0 (full fine-tuning) or a positive rank"}
 	case !slices.Contains([]string{"drop", "error", "ignore"}, c.Eval.Contamination):
