@@ -2,14 +2,14 @@ package tensor
 
 import "github.com/hone-lm/hone/tensor/internal/kernel"
 
-// With bf16 the products of linear layers and of the vocabulary head round both operands to bf16 and add in float32; everything else, and what
-// is stored, stays float32. A product's bytes are the same whether its weights were rounded in it or beforehand (PackBF16), so sampling and
+// With bf16 the products of linear layers and of the vocabulary head round both operands to bf16 and add in float32; everything else, the
+// products of low-rank adapters included, and what is stored, stays float32. A product's bytes are the same whether its weights were rounded in it or beforehand (PackBF16), so sampling and
 // training agree to the bit there, too.
 
 // HasBF16 reports whether this CPU and build multiply bf16 in hardware; without that, products of bf16 are right but hundreds of times slower.
 func HasBF16() bool { return kernel.HasBF16() }
 
-// BF16 switches the tape's products to bf16 or back to float32.
+// BF16 switches the products of linear layers to bf16 or back to float32.
 func (t *Tape) BF16(on bool) { t.bf16 = on }
 
 // packed is the rounded copy of a parameter, laid out for one of its products.
@@ -69,11 +69,39 @@ func (p *Tensor) rounded(head bool) *kernel.BF16 {
 
 // times computes out = x w, or out += x w.
 func (t *Tape) times(x, w, out *Tensor, acc bool) {
-	if b := w.rounded(false); b != nil && t.bf16 && !t.mem.dry {
+	switch b := w.rounded(false); {
+	case t.mem.dry:
+	case !t.bf16:
+		kernel.GemmNN(x.Rows, w.Cols, x.Cols, x.Data, x.Cols, w.Data, w.Cols, out.Data, out.Cols, acc)
+	case b != nil:
 		kernel.GemmBF16(x.Rows, x.Data, x.Cols, b, out.Data, out.Cols, acc)
+	default:
+		kernel.GemmBF16NN(x.Rows, w.Cols, x.Cols, x.Data, x.Cols, w.Data, w.Cols, out.Data, out.Cols, acc)
+	}
+}
+
+// gradTimes computes g = x^T dout, or adds it: the gradient of the weight of out = x w.
+func (t *Tape) gradTimes(x, out *Tensor, g []float32, acc bool) {
+	if t.mem.dry {
 		return
 	}
-	t.nn(x.Rows, w.Cols, x.Cols, x.Data, x.Cols, w.Data, w.Cols, out.Data, out.Cols, acc)
+	product := kernel.GemmTN
+	if t.bf16 {
+		product = kernel.GemmBF16TN
+	}
+	product(x.Cols, out.Cols, x.Rows, x.Data, x.Cols, out.Grad, out.Cols, g, out.Cols, acc)
+}
+
+// timesGrad computes g = dout w^T, or adds it: the gradient of x of out = x w.
+func (t *Tape) timesGrad(out, w *Tensor, g []float32, acc bool) {
+	if t.mem.dry {
+		return
+	}
+	product := kernel.GemmNT
+	if t.bf16 {
+		product = kernel.GemmBF16NT
+	}
+	product(out.Rows, w.Rows, w.Cols, out.Grad, out.Cols, w.Data, w.Cols, g, w.Rows, acc)
 }
 
 // headLogits is the product of Head.Logits.

@@ -85,11 +85,11 @@ func linearBack(t *Tape, n *node) {
 	}
 	if w.wants() {
 		g, fresh := t.gradRaw(w)
-		t.tn(w.Rows, w.Cols, x.Rows, x.Data, x.Cols, out.Grad, out.Cols, g, w.Cols, !fresh)
+		t.gradTimes(x, out, g, !fresh)
 	}
 	if x.wants() {
 		g, fresh := t.gradRaw(x)
-		t.nt(x.Rows, x.Cols, w.Cols, out.Grad, out.Cols, w.Data, w.Cols, g, x.Cols, !fresh)
+		t.timesGrad(out, w, g, !fresh)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 type Tape struct {
 	mem    arena
 	record bool
-	bf16   bool // products round their operands
+	bf16   bool // products of linear layers round their operands
 	nodes  []node
 	blocks [][]Tensor // tensors are handed out from fixed blocks, so that pointers stay valid
 	used   int        // tensors handed out since Reset
@@ -309,31 +309,19 @@ func (t *Tape) eachBlock(n int, fn func(j *job, part, lo, hi int)) {
 func blocks(n int) int { return (n + sumBlock - 1) / sumBlock }
 
 func (t *Tape) nn(m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int, acc bool) {
-	switch {
-	case t.mem.dry:
-	case t.bf16:
-		kernel.GemmBF16NN(m, n, k, a, lda, b, ldb, c, ldc, acc)
-	default:
+	if !t.mem.dry {
 		kernel.GemmNN(m, n, k, a, lda, b, ldb, c, ldc, acc)
 	}
 }
 
 func (t *Tape) nt(m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int, acc bool) {
-	switch {
-	case t.mem.dry:
-	case t.bf16:
-		kernel.GemmBF16NT(m, n, k, a, lda, b, ldb, c, ldc, acc)
-	default:
+	if !t.mem.dry {
 		kernel.GemmNT(m, n, k, a, lda, b, ldb, c, ldc, acc)
 	}
 }
 
 func (t *Tape) tn(m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int, acc bool) {
-	switch {
-	case t.mem.dry:
-	case t.bf16:
-		kernel.GemmBF16TN(m, n, k, a, lda, b, ldb, c, ldc, acc)
-	default:
+	if !t.mem.dry {
 		kernel.GemmTN(m, n, k, a, lda, b, ldb, c, ldc, acc)
 	}
 }
