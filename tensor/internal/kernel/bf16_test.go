@@ -23,11 +23,7 @@ func packedNT(m, n, k int, a []float32, lda int, b []float32, ldb int, c []float
 	GemmBF16(m, a, lda, &w, c, ldc, acc)
 }
 
-var bf16Forms = []struct {
-	name   string
-	f      gemmFunc
-	ta, tb bool
-}{{"NN", GemmBF16NN, false, false}, {"NT", GemmBF16NT, false, true}, {"TN", GemmBF16TN, true, false}, {"packed NN", packedNN, false, false}, {"packed NT", packedNT, false, true}}
+var bf16Forms = []gemmForm{{"NN", GemmBF16NN, false, false}, {"NT", GemmBF16NT, false, true}, {"TN", GemmBF16TN, true, false}, {"packed NN", packedNN, false, false}, {"packed NT", packedNT, false, true}}
 
 // plain computes the product element by element in the order that the package promises.
 func (o operands) plain(acc bool) []float32 {
