@@ -153,6 +153,10 @@ func checkMatrix(name string, rows, cols int, x []float32, ld int) {
 func (p *product) cut() {
 	p.align = panel
 	p.rowParts, p.colParts = (p.m+blockM-1)/blockM, (p.n+blockN-1)/blockN
+	byRows := p.weights != nil && 2*p.m >= p.n // nothing is packed twice then; with a vocabulary the weights would be read too often
+	if byRows {
+		p.colParts = 1
+	}
 	workers, flops := par.Workers(), 2*p.m*p.n*p.k
 	if workers == 1 || flops < splitFlops {
 		return
@@ -163,6 +167,8 @@ func (p *product) cut() {
 	}
 	for p.rowParts*p.colParts < want {
 		switch rows, cols := p.m/p.rowParts, p.n/p.colParts; {
+		case byRows && rows >= 128:
+			p.rowParts++
 		case cols >= 8*panel:
 			p.colParts++
 		case rows >= 128:
