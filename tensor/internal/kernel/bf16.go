@@ -41,9 +41,79 @@ func GemmBF16(m int, a []float32, lda int, b *BF16, c []float32, ldc int, acc bo
 
 func gemmPairs(f form, m, n, k int, a []float32, lda int, b []float32, ldb int, w *BF16, c []float32, ldc int, acc bool) {
 	p := takeProduct()
-	*p = product{form: f, m: m, n: n, k: k, a: a, b: b, c: c, lda: lda, ldb: ldb, ldc: ldc, acc: acc, pairs: true, weights: w}
+	p.form, p.m, p.n, p.k, p.a, p.b, p.c, p.lda, p.ldb, p.ldc, p.acc = f, m, n, k, a, b, c, lda, ldb, ldc, acc
+	p.pairs, p.weights = true, w
 	p.run()
 	giveProduct(p)
+}
+
+// An operand that several units use is packed before they begin, by all processors, unless it is larger than so many numbers: the room stays.
+// Variables for tests.
+var (
+	mostRounded = 1 << 24 // of A
+	mostPacked  = 1 << 23 // of B
+)
+
+// packsWithin reports whether units pack B.
+func (p *product) packsWithin() bool {
+	return p.pairs && p.weights == nil && p.n*p.k > mostPacked
+}
+
+// packBF16 packs what several units use.
+func (p *product) packBF16() {
+	if p.rowParts > 1 && p.weights == nil && !p.packsWithin() {
+		p.own.pack(p.form, p.n, p.k, p.b, p.ldb)
+		p.weights = &p.own
+	}
+	p.rounded.on = p.colParts > 1 && p.m*p.k <= mostRounded
+	if p.rounded.on {
+		p.rounded.fill(p)
+	}
+}
+
+// roundedA is the whole of A, rounded. Row i of it begins at i/8*ats + i%8*rsa.
+type roundedA struct {
+	on            bool
+	pairs         []uint32
+	rsa, csa, ats int
+	job           roundingA
+}
+
+// roundingA is the job that fills it, 48 rows a part.
+type roundingA struct{ p *product }
+
+func (r *roundedA) fill(p *product) {
+	kp := (p.k + 1) / 2
+	r.rsa, r.csa, r.ats = kp+padA, 1, gemmBF16.rows*(kp+padA)
+	if p.form == formTN {
+		r.rsa, r.csa, r.ats = 1, gemmBF16.rows, gemmBF16.rows*kp+padA
+	}
+	if size := (p.m+15)/16*2*r.ats + padA; cap(r.pairs) < size { // interleave writes sixteen rows of A at a time
+		r.pairs = make([]uint32, size)
+	}
+	r.pairs = r.pairs[:cap(r.pairs)]
+	r.job.p = p
+	if parts := (p.m + panel - 1) / panel; p.m*p.k >= 1<<16 {
+		par.Do(parts, &r.job)
+	} else {
+		for i := range parts {
+			r.job.Part(i)
+		}
+	}
+	r.job.p = nil
+}
+
+// Part rounds rows 48i to 48i+47.
+func (j *roundingA) Part(i int) {
+	p, r := j.p, &j.p.rounded
+	lo, hi := i*panel, min((i+1)*panel, p.m)
+	if p.form == formTN {
+		interleave(p.k, hi-lo, p.a[lo:], p.lda, r.pairs[lo/gemmBF16.rows*r.ats:], r.csa, r.ats)
+		return
+	}
+	for ; lo < hi; lo++ {
+		roundRow(p.a[lo*p.lda:][:p.k], r.pairs[lo*r.rsa:])
+	}
 }
 
 // partBF16 computes C[m0:m1][n0:n1].
@@ -70,7 +140,10 @@ func (p *product) blockBF16(buf *buffers, m0, m1, n0, n1, k0, kp int) {
 	a, b := pairsOf(buf.a[:]), pairsOf(buf.b[:])
 	kb := min(2*kp, p.k-2*k0) // rows of k, of which the last pair may have one
 	rsa, csa, ats := kp+padA, 1, gemmBF16.rows*(kp+padA)
-	if p.form == formTN {
+	if r := &p.rounded; r.on {
+		rsa, csa, ats = r.rsa, r.csa, r.ats
+		a = r.pairs[m0/gemmBF16.rows*ats+k0*csa:]
+	} else if p.form == formTN {
 		rsa, csa, ats = 1, gemmBF16.rows, gemmBF16.rows*kp+padA
 		interleave(kb, m1-m0, p.a[2*k0*p.lda+m0:], p.lda, a, csa, ats)
 	} else {
@@ -114,6 +187,7 @@ func floatsOf(x []uint32) []float32 {
 type BF16 struct {
 	n, k  int
 	pairs []uint32 // [n/48][k/2][48], both quotients rounded up
+	job   packing
 }
 
 // BF16Bytes returns the size of a packed matrix.
@@ -131,11 +205,15 @@ func (w *BF16) pack(f form, n, k int, b []float32, ldb int) {
 	} else {
 		checkMatrix("B", k, n, b, ldb)
 	}
-	if size := int(BF16Bytes(n, k) / 4); len(w.pairs) != size {
+	size := int(BF16Bytes(n, k) / 4)
+	if cap(w.pairs) < size {
 		w.pairs = make([]uint32, size)
 	}
+	w.pairs = w.pairs[:size]
 	w.n, w.k = n, k
-	par.Do((n+panel-1)/panel, &packing{w, f, b, ldb})
+	w.job = packing{w, f, b, ldb}
+	par.Do((n+panel-1)/panel, &w.job)
+	w.job = packing{}
 }
 
 // check panics unless w is a matrix of n columns and k rows.
@@ -163,7 +241,7 @@ type packing struct {
 func (p *packing) Part(i int) {
 	w, j := p.w, i*panel
 	width := min(panel, w.n-j)
-	if p.f == formNN {
+	if p.f != formNT {
 		interleave(w.k, width, p.b[j:], p.ldb, w.panel(j, 0), panel, 8)
 		return
 	}

@@ -38,6 +38,8 @@ type product struct {
 	align              int // column boundaries of units are multiples of this
 	pairs              bool
 	weights            *BF16 // B, rounded and packed beforehand; nil = b
+	own                BF16  // room for weights that are packed for this product
+	rounded            roundedA
 	next               *product
 }
 
@@ -70,7 +72,7 @@ func takeProduct() *product {
 func giveProduct(p *product) {
 	spare.Lock()
 	defer spare.Unlock()
-	*p = product{next: spare.products}
+	*p = product{next: spare.products, own: p.own, rounded: p.rounded}
 	spare.products = p
 }
 
@@ -110,7 +112,7 @@ func GemmTN(m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32
 
 func gemm(f form, m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int, acc bool) {
 	p := takeProduct()
-	*p = product{form: f, m: m, n: n, k: k, a: a, b: b, c: c, lda: lda, ldb: ldb, ldc: ldc, acc: acc}
+	p.form, p.m, p.n, p.k, p.a, p.b, p.c, p.lda, p.ldb, p.ldc, p.acc = f, m, n, k, a, b, c, lda, ldb, ldc, acc
 	p.run()
 	giveProduct(p)
 }
@@ -139,6 +141,9 @@ func (p *product) run() {
 		checkMatrix("B", p.k, p.n, p.b, p.ldb)
 	}
 	p.cut()
+	if p.pairs {
+		p.packBF16()
+	}
 	par.Do(p.rowParts*p.colParts, p)
 }
 
@@ -153,22 +158,21 @@ func checkMatrix(name string, rows, cols int, x []float32, ld int) {
 func (p *product) cut() {
 	p.align = panel
 	p.rowParts, p.colParts = (p.m+blockM-1)/blockM, (p.n+blockN-1)/blockN
-	byRows := p.weights != nil && 2*p.m >= p.n // nothing is packed twice then; with a vocabulary the weights would be read too often
-	if byRows {
-		p.colParts = 1
-	}
 	workers, flops := par.Workers(), 2*p.m*p.n*p.k
 	if workers == 1 || flops < splitFlops {
 		return
 	}
 	want := workers
-	if flops > 32*splitFlops {
+	switch {
+	case p.packsWithin(): // every further split of rows packs B again
+		want = 2 * workers
+	case flops > 32*splitFlops:
 		want = 4 * workers
 	}
 	for p.rowParts*p.colParts < want {
 		switch rows, cols := p.m/p.rowParts, p.n/p.colParts; {
-		case byRows && rows >= 128:
-			p.rowParts++
+		case p.packsWithin() && cols >= 2*panel:
+			p.colParts++
 		case cols >= 8*panel:
 			p.colParts++
 		case rows >= 128:
