@@ -65,7 +65,7 @@ type Info struct {
 	Trainable  int64
 	Context    int // longest sequence in tokens
 	VocabSize  int
-	Precision  string // "f32", or "f32 over Q4_1, Q8_0" with weights that are kept quantised
+	Precision  string // "f32" or "bf16": of the products of linear layers and the head; "f32 over Q4_1, Q8_0" with weights that are kept quantised
 	Kernels    string // "avx512", "avx2", "go"
 	Threads    int
 	Caps       Capabilities

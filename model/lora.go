@@ -223,6 +223,7 @@ func (m *Model) Merge() {
 	if a == nil {
 		return
 	}
+	m.staleBase()
 	m.Dequantise()
 	if m.Config.Tied && (a.head != nil || a.replace[m.embed] != nil) {
 		m.untie()
@@ -300,6 +301,7 @@ func (m *Model) Clone() *Model {
 	if m.adapter == nil {
 		return c
 	}
+	c.shareBF16(m)
 	at := 0
 	a, err := c.buildAdapter(m.adapter.config, nil, func(_ *entry, p *tensor.Tensor, _ bool) error {
 		copy(p.Data, m.adapter.params[at].Data)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hone-lm/hone/engine"
 	"github.com/hone-lm/hone/engine/local"
 	"github.com/hone-lm/hone/model"
 	"github.com/hone-lm/hone/nano"
@@ -189,11 +190,19 @@ func StoredSettings(ref string) (Config, error) {
 
 // Engine makes the engine of a loaded model and puts it at its state.
 func (l *Loaded) Engine(ctx context.Context, c *train.Common) (*local.Engine, error) {
-	e, err := local.New(l.Model, l.Format.Tok, local.Options{MicroTokens: c.MicroTokens, Context: c.Context, Recompute: c.Recompute, SharePrompts: c.SharePrompts, Slots: c.Slots, CacheTokens: c.CacheTokens})
+	e, err := local.New(l.Model, l.Format.Tok, local.Options{Precision: c.Precision, MicroTokens: c.MicroTokens, Context: c.Context, Recompute: c.Recompute, SharePrompts: c.SharePrompts, Slots: c.Slots, CacheTokens: c.CacheTokens})
 	if err != nil || l.State == "" {
 		return e, err
 	}
 	return e, loadWeights(ctx, e, l.State)
+}
+
+// PrecisionNote says what became of a setting that this machine cannot follow; "" when it can.
+func PrecisionNote(c *train.Common, e engine.Engine) string {
+	if c.Precision != local.BF16 || e.Info().Precision == local.BF16 {
+		return ""
+	}
+	return "precision bf16 needs a processor with AVX512_BF16 (hone doctor lists cpu features): going on in " + e.Info().Precision
 }
 
 func loadWeights(ctx context.Context, e *local.Engine, state string) error {

@@ -58,6 +58,9 @@ func Start(ctx context.Context, cfg Config, r *run.Run, screen io.Writer) (*trai
 	b := &Build{Format: l.Format, Common: c, Context: e.Info().Context}
 	s := &train.Session{Common: *c, Engine: e, Run: r, Display: progress.New(screen)}
 	s.Start = l.Identity
+	if note := PrecisionNote(c, e); note != "" {
+		s.Display.Line(note)
+	}
 	s.Env = rollout.Env{Engine: e, Format: l.Format}
 	name := c.Eval.Task
 	if name == "" {

@@ -14,6 +14,7 @@ type Head struct {
 	W         *Tensor // [vocabulary][d]: the tied embedding or lm_head
 	Bias      *Tensor // [1][vocabulary] or nil
 	ChunkRows int     // rows worked on at a time; 0 = 256
+	BF16      bool    // products round their operands to bf16
 
 	hidden, dHidden []float32 // [chunk][d]
 	logits          []float32 // [chunk][vocabulary]
@@ -60,12 +61,8 @@ func (h *Head) Bytes() int64 {
 
 // Logits writes the logits of n rows of hidden [n][d] to dst [n][vocabulary], with the arithmetic that Score, Grad and Fused use.
 func (h *Head) Logits(dst, hidden []float32, n int) {
-	v, d := h.W.Rows, h.W.Cols
-	if h.W.Quant != nil {
-		kernel.GemmQuantNT(n, hidden, d, h.W.Quant, dst, v, false)
-	} else {
-		kernel.GemmNT(n, v, d, hidden, d, h.W.Data, d, dst, v, false)
-	}
+	v := h.W.Rows
+	h.headLogits(dst, hidden, n)
 	if h.Bias != nil {
 		for r := range n {
 			kernel.AddTo(dst[r*v:(r+1)*v], h.Bias.Data)
@@ -290,16 +287,12 @@ func (h *Head) multiply(rows HeadRows, lo, hi int, dHidden []float32) {
 		}
 	}
 	if h.W.wants() {
-		kernel.GemmTN(v, d, n, h.logits, v, h.hidden, d, h.W.Grad, d, true)
+		h.headGradW(n)
 	}
 	if dHidden == nil {
 		return
 	}
-	if h.W.Quant != nil {
-		kernel.GemmQuantNN(n, h.logits, v, h.W.Quant, h.dHidden, d, false)
-	} else {
-		kernel.GemmNN(n, d, v, h.logits, v, h.W.Data, d, h.dHidden, d, false)
-	}
+	h.headGradHidden(n)
 	for i, r := range rows.Row[lo:hi] {
 		kernel.AddTo(dHidden[int(r)*d:(int(r)+1)*d], h.dHidden[i*d:(i+1)*d])
 	}

@@ -25,3 +25,6 @@ func PeakFMA(threads int) float64 { return kernel.PeakFMA(threads) }
 
 // PeakRead measures how fast memory is read on so many threads, in GB/s.
 func PeakRead(threads int) float64 { return kernel.PeakRead(threads) }
+
+// PeakBF16 is PeakFMA for products of bf16; 0 where this CPU or build has no instruction for them.
+func PeakBF16(threads int) float64 { return kernel.PeakBF16(threads) }

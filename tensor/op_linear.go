@@ -67,11 +67,7 @@ func (t *Tape) linear(op string, x, w, b *Tensor) *Tensor {
 		t.job = job{dst: out.Data, a: b.Data, cols: out.Cols}
 		t.eachRow(out.Rows, out.Cols, fillRowsPart)
 	}
-	if w.Quant != nil {
-		t.timesQuant(x, w, out, b != nil)
-	} else {
-		t.nn(x.Rows, w.Cols, x.Cols, x.Data, x.Cols, w.Data, w.Cols, out.Data, out.Cols, b != nil)
-	}
+	t.times(x, w, out, b != nil)
 	return out
 }
 
@@ -94,15 +90,11 @@ func linearBack(t *Tape, n *node) {
 	}
 	if w.wants() {
 		g, fresh := t.gradRaw(w)
-		t.tn(w.Rows, w.Cols, x.Rows, x.Data, x.Cols, out.Grad, out.Cols, g, w.Cols, !fresh)
+		t.gradTimes(x, out, g, !fresh)
 	}
 	if x.wants() {
 		g, fresh := t.gradRaw(x)
-		if w.Quant != nil {
-			t.backQuant(x, w, out, g, !fresh)
-		} else {
-			t.nt(x.Rows, x.Cols, w.Cols, out.Grad, out.Cols, w.Data, w.Cols, g, x.Cols, !fresh)
-		}
+		t.timesGrad(out, w, g, !fresh)
 	}
 }
 

@@ -95,18 +95,15 @@ func checkQuant(op string, w *Tensor, turned bool) {
 }
 
 // timesQuant writes x w (+ out when acc) to out, w quantised.
-func (t *Tape) timesQuant(x, w, out *Tensor, acc bool) {
+func timesQuant(x, w, out *Tensor, acc bool) {
 	checkQuant("Linear", w, true)
-	if !t.mem.dry {
-		kernel.GemmQuantNT(x.Rows, x.Data, x.Cols, w.Quant, out.Data, out.Cols, acc)
-	}
+	kernel.GemmQuantNT(x.Rows, x.Data, x.Cols, w.Quant, out.Data, out.Cols, acc)
 }
 
-// backQuant writes the gradient of out times w transposed (+ g when acc) to g, that of x.
-func (t *Tape) backQuant(x, w, out *Tensor, g []float32, acc bool) {
-	if !t.mem.dry {
-		kernel.GemmQuantNN(x.Rows, out.Grad, out.Cols, w.Quant, g, x.Cols, acc)
-	}
+// quantTimes writes the gradient of out = x w by x (+ g when acc) to g, w quantised.
+func quantTimes(out, w *Tensor, g []float32, acc bool) {
+	checkQuant("Linear", w, true)
+	kernel.GemmQuantNN(out.Rows, out.Grad, out.Cols, w.Quant, g, w.Rows, acc)
 }
 
 func gatherQuantPart(j *job, _, lo, hi int) {

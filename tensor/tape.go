@@ -12,6 +12,7 @@ import (
 type Tape struct {
 	mem    arena
 	record bool
+	bf16   bool // products of linear layers round their operands
 	nodes  []node
 	blocks [][]Tensor // tensors are handed out from fixed blocks, so that pointers stay valid
 	used   int        // tensors handed out since Reset

@@ -22,6 +22,7 @@ type Tensor struct {
 	data     span  // where Data lies in the tape's arena; n == 0 when released
 	grad     span  // where Grad lies
 	released bool  // the caller will not read Data again
+	packed   *packed
 }
 
 // NewParam returns a zeroed parameter of the given shape, frozen until EnsureGrad.

@@ -60,6 +60,7 @@ func (s *Session) nodeKeys() ([]string, error) {
 	}
 	common := s.Common
 	common.Name, common.Runs, common.Cache, common.Checkpoint, common.Slots = "", "", "", CheckpointConfig{}, 0
+	common.Precision = s.Engine.Info().Precision // what it is here, not what was asked for
 	shared, err := config.Marshal(&common)
 	if err != nil {
 		return nil, fmt.Errorf("cache: %w", err)

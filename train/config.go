@@ -17,6 +17,7 @@ type Common struct {
 	Seed         uint64           `yaml:"seed" help:"every random number is a function of it"`
 	Context      int              `yaml:"context" help:"longest sequence in tokens; 0 = the model's"`
 	MicroTokens  int              `yaml:"micro_tokens" help:"tokens forwarded and differentiated together"`
+	Precision    string           `yaml:"precision" help:"f32, or bf16: products of linear layers and the head round their operands (needs AVX512_BF16, else f32)"`
 	Recompute    bool             `yaml:"recompute" help:"save memory: compute activations again in the backward pass"`
 	SharePrompts bool             `yaml:"share_prompts" help:"compute a prompt once for all sequences of a micro-batch that begin with it: faster; gradients change by rounding"`
 	Slots        int              `yaml:"slots" help:"sequences sampled together"`
@@ -84,7 +85,7 @@ type Optim struct {
 // DefaultCommon are the settings of a run on the nano model.
 func DefaultCommon() Common {
 	return Common{
-		Model: "nano", Seed: 1, MicroTokens: 4096, Slots: 64, Runs: "runs",
+		Model: "nano", Seed: 1, MicroTokens: 4096, Precision: "f32", Slots: 64, Runs: "runs",
 		LoRA:       LoRA{Alpha: 32},
 		Eval:       EvalConfig{Split: "test", Problems: 500, Texts: 3, MaxTokens: 64, SearchTemperature: 1, Seed: 1000, Contamination: "drop"},
 		Checkpoint: CheckpointConfig{Every: 100, KeepLast: 3, KeepBest: 1, Metric: "accuracy"},
@@ -133,6 +134,8 @@ func (c *Common) Validate() error {
 		return &config.FieldError{Field: "micro_tokens", Msg: "want at least one token and at most 16777216"}
 	case c.CacheTokens < 0:
 		return &config.FieldError{Field: "cache_tokens", Msg: "want 0 (as many as 1 GiB holds) or a positive number of tokens"}
+	case !slices.Contains([]string{"f32", "bf16"}, c.Precision):
+		return &config.FieldError{Field: "precision", Msg: fmt.Sprintf("%q: want f32 or bf16", c.Precision)}
 	case c.LoRA.Rank < 0:
 		return &config.FieldError{Field: "lora.rank", Msg: "want 0 (full fine-tuning) or a positive rank"}
 	case !slices.Contains([]string{"drop", "error", "ignore"}, c.Eval.Contamination):

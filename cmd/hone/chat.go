@@ -53,6 +53,7 @@ type chatSettings struct {
 	MinP        float64 `yaml:"min_p" help:"drop tokens less probable than this share of the best; 0 = none"`
 	Penalty     float64 `yaml:"repetition_penalty" help:"1 = off"`
 	MaxTokens   int     `yaml:"max_tokens" help:"longest answer"`
+	Precision   string  `yaml:"precision" help:"f32 or bf16; empty = the run's"`
 	Seed        uint64  `yaml:"seed" help:"the same seed and messages give the same answers"`
 }
 
@@ -76,7 +77,10 @@ func (s *chatSettings) Validate() error {
 	case s.MaxTokens < 1:
 		return config.Errorf("max_tokens", "must be at least 1, got %d", s.MaxTokens)
 	}
-	return nil
+	if s.Precision == "" {
+		return nil
+	}
+	return config.OneOf("precision", s.Precision, "f32", "bf16")
 }
 
 func (c *chatCmd) Run(a *app) error {
@@ -91,8 +95,14 @@ func (c *chatCmd) Run(a *app) error {
 	if stored != nil && s.System == "" {
 		s.System = stored.Shared().System
 	}
+	if stored != nil && s.Precision == "" {
+		s.Precision = stored.Shared().Precision
+	}
 	common := train.DefaultCommon()
 	common.Model, common.Adapter, common.System, common.Quantised = s.Model, s.Adapter, s.System, s.Quantised
+	if s.Precision != "" {
+		common.Precision = s.Precision
+	}
 	loaded, err := recipe.LoadModel(&common)
 	if err != nil {
 		return err
@@ -102,6 +112,9 @@ func (c *chatCmd) Run(a *app) error {
 		return err
 	}
 	defer e.Close()
+	if note := recipe.PrecisionNote(&common, e); note != "" {
+		fmt.Fprintln(a.errOut, note)
+	}
 	t := &talk{a: a, e: e, f: loaded.Format, s: s, quiet: c.JSON}
 	if f, ok := a.in.(*os.File); ok && isatty.IsTerminal(f.Fd()) && !c.JSON {
 		t.prompt = "> "

@@ -30,7 +30,8 @@ type diagnosis struct {
 	Build        buildInfo `json:"build"`
 	CPU          string    `json:"cpu"` // name, where the system tells it
 	Features     []string  `json:"cpu_features"`
-	Kernels      string    `json:"kernels"` // avx512, avx2 or go
+	Kernels      string    `json:"kernels"`   // avx512, avx2 or go
+	Precision    []string  `json:"precision"` // what the setting can be here
 	Cores        int       `json:"cores"`
 	Threads      int       `json:"threads"` // GOMAXPROCS
 	MemoryTotal  int64     `json:"memory_total_bytes"`
@@ -56,6 +57,7 @@ func (c *doctorCmd) Run(a *app) error {
 	}
 	row("features", "%s", orNone(strings.Join(d.Features, " ")))
 	row("kernels", "%s", d.Kernels)
+	row("precision", "%s", strings.Join(d.Precision, " or "))
 	row("threads", "%d of %d cores", d.Threads, d.Cores)
 	row("memory", "%s free of %s", sizeOrUnknown(d.MemoryFree), sizeOrUnknown(d.MemoryTotal))
 	row("disk", "%s free in %s", sizeOrUnknown(d.DiskFree), d.DiskFolder)
@@ -73,6 +75,10 @@ func diagnose(dir string) diagnosis {
 		dir = abs
 	}
 	d := diagnosis{Build: readBuildInfo(), CPU: machine.CPU(), Features: machine.Features(), Kernels: tensor.KernelLevel(), Cores: runtime.NumCPU(), Threads: runtime.GOMAXPROCS(0), DiskFolder: dir, LookAt: []string{}}
+	d.Precision = []string{"f32"}
+	if tensor.HasBF16() {
+		d.Precision = append(d.Precision, "bf16")
+	}
 	memory := machine.ReadMemory()
 	d.MemoryTotal, d.MemoryFree = memory.Total, memory.Free
 	if limit := debug.SetMemoryLimit(-1); limit < 1<<62 {

@@ -56,11 +56,12 @@ type evalSettings struct {
 	Suffix            string   `yaml:"suffix" help:"text put after every question"`
 	Context           int      `yaml:"context" help:"longest sequence; 0 = the model's"`
 	Slots             int      `yaml:"slots" help:"sequences sampled together"`
+	Precision         string   `yaml:"precision" help:"f32 or bf16"`
 }
 
 func defaultEval() *evalSettings {
 	c := train.DefaultCommon()
-	return &evalSettings{Model: c.Model, Split: c.Eval.Split, Problems: c.Eval.Problems, MaxTokens: c.Eval.MaxTokens, SearchTemperature: c.Eval.SearchTemperature, Seed: c.Eval.Seed, Slots: c.Slots}
+	return &evalSettings{Model: c.Model, Split: c.Eval.Split, Problems: c.Eval.Problems, MaxTokens: c.Eval.MaxTokens, SearchTemperature: c.Eval.SearchTemperature, Seed: c.Eval.Seed, Slots: c.Slots, Precision: c.Precision}
 }
 
 // Validate implements config's range check.
@@ -86,13 +87,16 @@ func (s *evalSettings) Validate() error {
 	if err := eval.CheckBudgets(s.Budgets, s.MaxTokens); err != nil {
 		return config.Errorf("budgets", "%v", err)
 	}
+	if err := config.OneOf("precision", s.Precision, "f32", "bf16"); err != nil {
+		return err
+	}
 	return config.OneOf("split", s.Split, "test", "valid", "all")
 }
 
 // common returns the settings in the form that models are loaded by.
 func (s *evalSettings) common() *train.Common {
 	c := train.DefaultCommon()
-	c.Model, c.Adapter, c.System, c.Suffix, c.Context, c.Slots = s.Model, s.Adapter, s.System, s.Suffix, s.Context, s.Slots
+	c.Model, c.Adapter, c.System, c.Suffix, c.Context, c.Slots, c.Precision = s.Model, s.Adapter, s.System, s.Suffix, s.Context, s.Slots, s.Precision
 	c.Eval.Split, c.Eval.Problems, c.Eval.MaxTokens, c.Eval.Budgets, c.Eval.Seed = s.Split, s.Problems, s.MaxTokens, s.Budgets, s.Seed
 	c.Quantised = s.Quantised
 	return &c
@@ -158,6 +162,9 @@ func (c *evalCmd) Run(a *app) error {
 		return err
 	}
 	defer e.Close()
+	if note := recipe.PrecisionNote(common, e); note != "" {
+		fmt.Fprintln(a.errOut, note)
+	}
 	b := &recipe.Build{Format: loaded.Format, Common: common, Context: e.Info().Context}
 	out := evaluated{Run: s.Model, Suites: []evaluatedSuite{}}
 	suites, err := b.Suites(s.Task) // all of them before any work
@@ -258,7 +265,7 @@ func loadEval(settings []string) (*evalSettings, error) {
 		c := stored.Shared()
 		model := s.Model
 		s = defaultEval()
-		s.Model, s.System, s.Suffix, s.Context, s.Slots = model, c.System, c.Suffix, c.Context, c.Slots
+		s.Model, s.System, s.Suffix, s.Context, s.Slots, s.Precision = model, c.System, c.Suffix, c.Context, c.Slots, c.Precision
 		s.Split, s.Problems, s.MaxTokens, s.Budgets, s.Seed = c.Eval.Split, c.Eval.Problems, c.Eval.MaxTokens, c.Eval.Budgets, c.Eval.Seed
 		if s.Task = c.Eval.Task; s.Task == "" {
 			s.Task = stored.EvalTask()

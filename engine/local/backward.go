@@ -179,6 +179,9 @@ func (p *pass) forward(micro []int, scoring bool) (*tensor.Tensor, error) {
 	if n := len(e.in.Tokens); n > e.reserved { // nobody asked beforehand whether it fits
 		e.reserve(engine.Work{Longest: min(n, e.opt.Context), Rows: (n + e.opt.Context - 1) / e.opt.Context})
 	}
+	if e.live.m.Adapter() != nil { // the weights under it stay as they are
+		e.live.pack()
+	}
 	e.tape.Reset()
 	e.tape.Record(!scoring)
 	hidden := e.live.m.Forward(e.tape, &e.in)

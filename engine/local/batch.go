@@ -174,6 +174,7 @@ func (b *batch) prefill() {
 		}
 	}
 	if len(in.Tokens) > 0 {
+		b.r.pack()
 		b.r.m.Forward(b.r.prepare(len(in.Tokens)), in)
 	}
 	keep := b.filling[:0]
@@ -267,6 +268,7 @@ func (b *batch) step() {
 		in.Rows = append(in.Rows, tensor.CachedRow{Pages: s.pages, Pos: int32(s.filled)})
 	}
 	n, vocab := len(b.active), r.m.Config.Vocab
+	r.pack()
 	hidden := r.m.Forward(r.prepare(len(in.Tokens)), in)
 	if len(b.logits) < n*vocab {
 		b.logits = make([]float32, n*vocab)

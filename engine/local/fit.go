@@ -50,6 +50,9 @@ func (e *Engine) Memory(w engine.Work) (engine.Memory, error) {
 		trained += int64(p.Rows * p.Cols)
 	}
 	plan := engine.Memory{Weights: m.Bytes(), Optimiser: 12 * trained}
+	if e.opt.bf16() && (m.Adapter() != nil || w.Sample > 0) {
+		plan.Weights += m.PackedBF16()
+	}
 	head := tensor.Head{W: m.HeadWeight()}
 	pass := e.forward(w)
 	m.Rehearse(func() { plan.Activations = tensor.NewTape().Plan(pass) + head.Bytes() })

@@ -22,6 +22,8 @@ import (
 
 // Options are the settings of the engine that a config names.
 type Options struct {
+	Precision string // F32 (or "") or BF16: of the products of linear layers and the head; weights, gradients and moments are float32
+
 	MicroTokens int  // tokens forwarded and differentiated together; a longer sequence runs alone
 	Context     int  // longest sequence; 0 = the model's
 	Recompute   bool // keep only layer inputs and compute activations again in the backward pass
@@ -32,6 +34,13 @@ type Options struct {
 	// gradients are added up in another order, and more sequences fit into a micro-batch.
 	SharePrompts bool
 }
+
+// Values of Options.Precision. With BF16 products round both operands to bf16 and add in float32; where the CPU has no instruction for that
+// the engine takes F32, which Info tells.
+const (
+	F32  = "f32"
+	BF16 = "bf16"
+)
 
 // Defaults of Options.
 const (
@@ -73,8 +82,16 @@ var caps = engine.Capabilities{
 	engine.CapValue: true, engine.CapRowTerms: true, engine.CapBatchScope: true, engine.CapGradients: true,
 }
 
+func (o *Options) bf16() bool { return o.Precision == BF16 }
+
 // New makes an engine for a model; the model's adapter, if it has one, is what will be trained. tok may be nil when no stop strings are used.
 func New(m *model.Model, tok token.Tokenizer, opt Options) (*Engine, error) {
+	switch {
+	case opt.Precision == "" || opt.Precision == BF16 && !tensor.HasBF16():
+		opt.Precision = F32
+	case opt.Precision != F32 && opt.Precision != BF16:
+		return nil, fmt.Errorf("precision is %q: it must be %s or %s", opt.Precision, F32, BF16)
+	}
 	if opt.MicroTokens <= 0 {
 		opt.MicroTokens = DefaultMicroTokens
 	}
@@ -96,6 +113,8 @@ func New(m *model.Model, tok token.Tokenizer, opt Options) (*Engine, error) {
 		return nil, fmt.Errorf("%s: the tokenizer has %d ids but the model's vocabulary %d: they are not from the same model", tok.Name(), tok.VocabSize(), m.Config.Vocab)
 	}
 	e := &Engine{opt: opt, tok: tok, tape: tensor.NewTape(), frozen: map[string]*Frozen{}, buffers: map[string]*buffer{}}
+	e.tape.BF16(opt.bf16())
+	e.head.BF16 = opt.bf16()
 	e.live = newRunner(m, opt, tok, &e.mu)
 	return e, nil
 }
@@ -135,7 +154,7 @@ func (e *Engine) Info() engine.Info {
 	for _, p := range m.Params() {
 		trainable += p.Rows * p.Cols
 	}
-	precision := "f32"
+	precision := e.opt.Precision
 	if q := m.QuantFormats(); q != "" {
 		precision += " over " + q
 	}

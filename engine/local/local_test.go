@@ -52,8 +52,14 @@ func loud(t testing.TB, family model.Family, lora bool) *model.Model {
 	return m
 }
 
+// precision is that of engines whose test does not choose one; see TestBF16.
+var precision string
+
 func open(t testing.TB, m *model.Model, o Options) *Engine {
 	t.Helper()
+	if o.Precision == "" {
+		o.Precision = precision
+	}
 	e, err := New(m, nil, o)
 	if err != nil {
 		t.Fatal(err)

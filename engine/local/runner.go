@@ -28,7 +28,9 @@ type runner struct {
 }
 
 func newRunner(m *model.Model, opt Options, tok token.Tokenizer, mu *guard) *runner {
-	r := &runner{m: m, opt: opt, tok: tok, mu: mu}
+	r := &runner{m: m, opt: opt, tok: tok, mu: mu, tape: tensor.NewTape()}
+	r.tape.BF16(opt.bf16())
+	r.head.BF16 = opt.bf16()
 	r.batch = newBatch(r)
 	return r
 }
@@ -40,8 +42,18 @@ func (r *runner) input() *model.Input {
 	return in
 }
 
-// forget drops what the cache holds: the weights have changed.
-func (r *runner) forget() { r.batch.pages.forget() }
+// forget drops what the cache holds and the rounded copies of weights: they have changed.
+func (r *runner) forget() {
+	r.batch.pages.forget()
+	r.m.StaleBF16()
+}
+
+// pack gets the rounded copies of weights ready that few rows want: with many, rounding costs little beside the product.
+func (r *runner) pack() {
+	if r.opt.bf16() {
+		r.m.PackBF16()
+	}
+}
 
 // prepare makes the tape ready for one forward pass over so many rows without recording. Room is made in one piece: the tensors of a first pass
 // without it would lie aside, those of all layers at once.

@@ -36,6 +36,10 @@ type product struct {
 	acc                bool
 	rowParts, colParts int
 	align              int // column boundaries of units are multiples of this
+	pairs              bool
+	weights            *BF16 // B, rounded and packed beforehand; nil = b
+	own                BF16  // room for weights that are packed for this product
+	rounded            roundedA
 	next               *product
 }
 
@@ -43,6 +47,7 @@ type product struct {
 type buffers struct {
 	a    [blockM * (blockK + padA)]float32
 	b    [blockK * panel]float32
+	t    [blockPairs * panel]uint32 // rows of B^T before they are transposed
 	next *buffers
 }
 
@@ -67,7 +72,7 @@ func takeProduct() *product {
 func giveProduct(p *product) {
 	spare.Lock()
 	defer spare.Unlock()
-	*p = product{next: spare.products}
+	*p = product{next: spare.products, own: p.own, rounded: p.rounded}
 	spare.products = p
 }
 
@@ -106,29 +111,40 @@ func GemmTN(m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32
 }
 
 func gemm(f form, m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int, acc bool) {
-	if m <= 0 || n <= 0 {
-		return
-	}
-	checkMatrix("C", m, n, c, ldc)
-	if k <= 0 {
-		multiply(m, n, 0, nil, 0, 0, 0, nil, 0, c, ldc, acc)
-		return
-	}
-	if f == formTN {
-		checkMatrix("A", k, m, a, lda)
-	} else {
-		checkMatrix("A", m, k, a, lda)
-	}
-	if f == formNT {
-		checkMatrix("B", n, k, b, ldb)
-	} else {
-		checkMatrix("B", k, n, b, ldb)
-	}
 	p := takeProduct()
-	*p = product{form: f, m: m, n: n, k: k, a: a, b: b, c: c, lda: lda, ldb: ldb, ldc: ldc, acc: acc}
-	p.cut()
-	par.Do(p.rowParts*p.colParts, p)
+	p.form, p.m, p.n, p.k, p.a, p.b, p.c, p.lda, p.ldb, p.ldc, p.acc = f, m, n, k, a, b, c, lda, ldb, ldc, acc
+	p.run()
 	giveProduct(p)
+}
+
+// run checks the operands and computes the product.
+func (p *product) run() {
+	if p.m <= 0 || p.n <= 0 {
+		return
+	}
+	checkMatrix("C", p.m, p.n, p.c, p.ldc)
+	if p.k <= 0 {
+		multiply(p.m, p.n, 0, nil, 0, 0, 0, nil, 0, p.c, p.ldc, p.acc)
+		return
+	}
+	if p.form == formTN {
+		checkMatrix("A", p.k, p.m, p.a, p.lda)
+	} else {
+		checkMatrix("A", p.m, p.k, p.a, p.lda)
+	}
+	switch {
+	case p.weights != nil:
+		p.weights.check(p.n, p.k)
+	case p.form == formNT:
+		checkMatrix("B", p.n, p.k, p.b, p.ldb)
+	default:
+		checkMatrix("B", p.k, p.n, p.b, p.ldb)
+	}
+	p.cut()
+	if p.pairs {
+		p.packBF16()
+	}
+	par.Do(p.rowParts*p.colParts, p)
 }
 
 // checkMatrix panics unless x holds rows x cols elements: assembly does not check.
@@ -147,11 +163,16 @@ func (p *product) cut() {
 		return
 	}
 	want := workers
-	if flops > 32*splitFlops {
+	switch {
+	case p.packsWithin(): // every further split of rows packs B again
+		want = 2 * workers
+	case flops > 32*splitFlops:
 		want = 4 * workers
 	}
 	for p.rowParts*p.colParts < want {
 		switch rows, cols := p.m/p.rowParts, p.n/p.colParts; {
+		case p.packsWithin() && cols >= 2*panel:
+			p.colParts++
 		case cols >= 8*panel:
 			p.colParts++
 		case rows >= 128:
@@ -160,7 +181,7 @@ func (p *product) cut() {
 			p.colParts++
 		case rows >= 16:
 			p.rowParts++
-		case cols >= 32:
+		case cols >= 32 && !p.pairs:
 			p.colParts++
 			p.align = 16
 		default:
@@ -174,6 +195,10 @@ func (p *product) Part(i int) {
 	m0, m1 := par.Split(p.m, p.rowParts, i%p.rowParts, 8)
 	n0, n1 := par.Split(p.n, p.colParts, i/p.rowParts, p.align)
 	if m0 >= m1 || n0 >= n1 {
+		return
+	}
+	if p.pairs {
+		p.partBF16(m0, m1, n0, n1)
 		return
 	}
 	if p.form != formNT && m1-m0 <= active.gemm.rows {

@@ -40,8 +40,12 @@ func multiply(m, n, k int, a []float32, rsa, csa, ats int, b []float32, ldb int,
 		multiplyGo(m, n, k, a, rsa, csa, ats, b, ldb, c, ldc, acc)
 		return
 	}
-	t := tile{rsa: 4 * rsa, csa: 4 * csa, ats: 4 * ats, rsb: 4 * ldb, rsc: 4 * ldc}
-	pa, pb, pc := unsafe.Pointer(unsafe.SliceData(a)), unsafe.Pointer(unsafe.SliceData(b)), unsafe.Pointer(unsafe.SliceData(c))
+	g.tiles(m, n, k, unsafe.Pointer(unsafe.SliceData(a)), rsa, csa, ats, unsafe.Pointer(unsafe.SliceData(b)), ldb, unsafe.SliceData(c), ldc, acc)
+}
+
+// tiles is multiply with the tile kernels of g.
+func (g *gemmOps) tiles(m, n, k int, pa unsafe.Pointer, rsa, csa, ats int, pb unsafe.Pointer, ldb int, c *float32, ldc int, acc bool) {
+	t, pc := tile{rsa: 4 * rsa, csa: 4 * csa, ats: 4 * ats, rsb: 4 * ldb, rsc: 4 * ldc}, unsafe.Pointer(c)
 	for i := 0; i < m; i += callRows {
 		t.rows = min(callRows, m-i)
 		for q := 0; q == 0 || q < k; q += callK {
@@ -74,9 +78,12 @@ func (t *tile) columns(g *gemmOps, n int, a, b, c unsafe.Pointer) {
 			t.setLast(vecs, n-j-(vecs-1)*g.lanes)
 			j = n
 		}
-		if g.lanes == 16 {
+		switch {
+		case g.pairs:
+			tileBF16((*byte)(unsafe.Pointer(t)))
+		case g.lanes == 16:
 			tileAVX512((*byte)(unsafe.Pointer(t)))
-		} else {
+		default:
 			tileAVX2((*byte)(unsafe.Pointer(t)))
 		}
 	}

@@ -5,6 +5,7 @@ type gemmOps struct {
 	lanes int    // columns of one vector
 	rows  int    // rows of the largest tile
 	wide  [5]int // vectors of the wide tile of 1 to 4 rows; 0 = none
+	pairs bool   // elements of A and B are pairs of bf16
 }
 
 var gemmGo = gemmOps{lanes: 1, rows: 8}

@@ -34,7 +34,7 @@ func guarded(t *testing.T, x []float32, atEnd bool) []float32 {
 func TestGemmStaysInBounds(t *testing.T) {
 	for _, atEnd := range []bool{true, false} {
 		eachLevel(t, func(t *testing.T) {
-			for _, form := range forms {
+			for _, form := range append(forms[:len(forms):len(forms)], bf16Forms...) {
 				for _, s := range [][3]int{{1, 1, 1}, {1, 193, 65}, {2, 130, 9}, {3, 127, 5}, {4, 97, 7}, {7, 47, 17}, {8, 48, 16}, {9, 49, 33}, {17, 33, 31}, {65, 65, 65}} {
 					o := makeOperands(s[0], s[1], s[2], form.ta, form.tb, s[0]%3)
 					want := o.run(form.f, true)

@@ -21,11 +21,13 @@ func random(key uint64, n int) []float32 {
 
 type gemmFunc = func(m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int, acc bool)
 
-var forms = []struct {
+type gemmForm struct {
 	name   string
 	f      gemmFunc
 	ta, tb bool
-}{{"NN", GemmNN, false, false}, {"NT", GemmNT, false, true}, {"TN", GemmTN, true, false}}
+}
+
+var forms = []gemmForm{{"NN", GemmNN, false, false}, {"NT", GemmNT, false, true}, {"TN", GemmTN, true, false}}
 
 // smallNN and smallTN give Small the form of a product.
 func smallNN(m, n, k int, a []float32, lda int, b []float32, ldb int, c []float32, ldc int, acc bool) {

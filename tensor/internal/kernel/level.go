@@ -12,6 +12,7 @@ type ops struct {
 
 	vecOps
 	gemm gemmOps
+	bf16 bool // multiplies pairs of bf16 in hardware
 }
 
 var (

@@ -18,6 +18,16 @@ func PeakFMA(threads int) float64 {
 	return best(threads, &repeat{f: func(int) { loop(rounds) }}, rounds*flops*float64(threads)) / 1e9
 }
 
+// PeakBF16 is PeakFMA for products of bf16; 0 where this CPU or build has no instruction for them.
+func PeakBF16(threads int) float64 {
+	if !active.bf16 {
+		return 0
+	}
+	const rounds = 1 << 16
+	loop, flops := peakLoopBF16()
+	return best(threads, &repeat{f: func(int) { loop(rounds) }}, rounds*flops*float64(threads)) / 1e9
+}
+
 // PeakRead measures how fast so many threads read memory, in GB/s: each its own 128 MiB, more than caches hold.
 func PeakRead(threads int) float64 {
 	const size = 128 << 18 // floats of a thread

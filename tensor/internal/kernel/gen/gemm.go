@@ -25,14 +25,15 @@ type gemmISA struct {
 	bytes int // of a register
 	regs  []VecPhysical
 	rows  int         // of the largest tile
+	pairs bool        // operands are pairs of bf16, see bf16.go
 	wide  map[int]int // vectors of a tile of few rows (decoding): enough accumulators to hide the latency of a multiply-add
 }
 
 var (
 	gemmAVX512 = gemmISA{"AVX512", 64, []VecPhysical{Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7, Z8, Z9, Z10, Z11, Z12, Z13, Z14, Z15,
-		Z16, Z17, Z18, Z19, Z20, Z21, Z22, Z23, Z24, Z25, Z26, Z27, Z28, Z29, Z30, Z31}, 8, map[int]int{1: 12, 2: 12, 3: 8, 4: 6}}
+		Z16, Z17, Z18, Z19, Z20, Z21, Z22, Z23, Z24, Z25, Z26, Z27, Z28, Z29, Z30, Z31}, 8, false, map[int]int{1: 12, 2: 12, 3: 8, 4: 6}}
 	gemmAVX2 = gemmISA{"AVX2", 32, []VecPhysical{Y0, Y1, Y2, Y3, Y4, Y5, Y6, Y7, Y8, Y9, Y10, Y11, Y12, Y13, Y14, Y15},
-		4, map[int]int{1: 8, 2: 6}}
+		4, false, map[int]int{1: 8, 2: 6}}
 )
 
 func (v gemmISA) zero(r VecPhysical) {
@@ -40,6 +41,15 @@ func (v gemmISA) zero(r VecPhysical) {
 		VPXORD(r, r, r)
 	} else {
 		VXORPS(r, r, r)
+	}
+}
+
+// multiplyAdd adds the products of x and y to acc.
+func (v gemmISA) multiplyAdd(x, y, acc VecPhysical) {
+	if v.pairs {
+		vdpbf16ps(x, y, acc)
+	} else {
+		VFMADD231PS(x, y, acc)
 	}
 }
 
@@ -252,7 +262,7 @@ func narrowLoop(v gemmISA, name string, rows, vecs int, masked bool, acc func(r,
 		x := pass[r%min(len(pass), 5)]
 		VBROADCASTSS(rowOfA(r), x)
 		for i := range vecs {
-			VFMADD231PS(row[i], x, acc(r, i))
+			v.multiplyAdd(row[i], x, acc(r, i))
 		}
 	}
 	nextK(name, rows)
@@ -273,14 +283,14 @@ func wideLoop(v gemmISA, name string, rows, vecs int, acc func(r, i int) VecPhys
 			PREFETCHT0(Mem{Base: ptrB, Index: ahead, Scale: 1, Disp: at})
 		}
 		m := Mem{Base: ptrB, Disp: i * v.bytes}
-		if rows == 1 {
+		if rows == 1 && !v.pairs {
 			VFMADD231PS(m, column[0], acc(0, i))
 			continue
 		}
 		x := pass[i%len(pass)]
 		VMOVUPS(m, x)
 		for r := range rows {
-			VFMADD231PS(x, column[r], acc(r, i))
+			v.multiplyAdd(x, column[r], acc(r, i))
 		}
 	}
 	ADDQ(rsb, ptrB)

@@ -10,7 +10,7 @@ import (
 	. "github.com/mmcloughlin/avo/build"
 )
 
-var what = flag.String("what", "", "gemm, quant or vec")
+var what = flag.String("what", "", "gemm, bf16, quant or vec")
 
 func main() {
 	flag.Parse()
@@ -18,12 +18,14 @@ func main() {
 	switch *what {
 	case "gemm":
 		gemm()
+	case "bf16":
+		bf16()
 	case "quant":
 		quant()
 	case "vec":
 		vec()
 	default:
-		log.Fatalf("-what %q: want gemm, quant or vec", *what)
+		log.Fatalf("-what %q: want gemm, bf16, quant or vec", *what)
 	}
 	Generate()
 }
