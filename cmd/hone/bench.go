@@ -236,11 +236,12 @@ func (b *bencher) print(r benchResult) error {
 	return err
 }
 
-// withPrecision returns the engine's options for a precision.
+// withPrecision returns the engine's options for a precision. Where the engine would run f32 in place of bf16 there is nothing to measure.
 func withPrecision(o local.Options, precision string) (local.Options, error) {
-	if precision != "f32" {
-		return o, &engine.NotYet{Engine: "local", What: engine.Capability("precision: " + precision)}
+	if precision == local.BF16 && !tensor.HasBF16() {
+		return o, &engine.NotYet{Engine: "local", What: "precision bf16 without AVX512_BF16"}
 	}
+	o.Precision = precision
 	return o, nil
 }
 

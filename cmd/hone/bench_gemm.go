@@ -18,7 +18,8 @@ type benchGemmCmd struct {
 func (benchGemmCmd) Help() string {
 	return `C[M][N] = A[M][K] B[K][N], named FORM MxKxN. NN is the forward product of a linear layer; NT (B stored as [N][K]) its gradient by the input, TN
 (A stored as [K][M]) its gradient by the weights. One row (M = 1) is decoding: the ratio is then to the bandwidth of memory, and the weights
-change from product to product, so that no cache holds them.
+change from product to product, so that no cache holds them. In bf16 weights are rounded inside the clock, but beforehand for up to 64 rows in
+NN, as sampling has them.
 
   hone bench gemm
   hone bench gemm --threads 1 --json | jq '{case, ratio}'`
@@ -41,15 +42,15 @@ var gemmShapes = []gemmShape{
 
 // Run measures every shape.
 func (c *benchGemmCmd) Run(a *app) error {
+	if _, err := withPrecision(local.Options{}, c.Precision); err != nil {
+		return err
+	}
 	b, err := c.begin(a)
 	if err != nil {
 		return err
 	}
 	defer b.end()
-	if c.Precision != "f32" { // products of bf16 numbers: kernels first, see withPrecision
-		_, err := withPrecision(local.Options{}, c.Precision)
-		return err
-	}
+	b.bf16 = c.Precision == local.BF16
 	b.lookAtPeak()
 	if err := b.record(); err != nil {
 		return err
@@ -78,10 +79,14 @@ func (c *benchGemmCmd) Run(a *app) error {
 // product measures one form of a shape.
 func (b *bencher) product(s gemmShape, form string) benchResult {
 	seconds := b.best(b.f.Time/2, b.newProduct(s.m, s.k, s.n, form, s.m == 1))
-	r := benchResult{Case: fmt.Sprintf("gemm f32 %s %dx%dx%d, %s", form, s.m, s.k, s.n, plural(b.threads, "thread")), GFlops: s.flops() / seconds / 1e9, PeakRSS: machine.PeakRSS()}
+	precision, bytes := local.F32, 4.0
+	if b.bf16 {
+		precision, bytes = local.BF16, 2
+	}
+	r := benchResult{Case: fmt.Sprintf("gemm %s %s %dx%dx%d, %s", precision, form, s.m, s.k, s.n, plural(b.threads, "thread")), GFlops: s.flops() / seconds / 1e9, PeakRSS: machine.PeakRSS()}
 	b.peak = max(b.peak, r.GFlops)
 	if s.m == 1 {
-		r.GBytes = 4 * float64(s.k) * float64(s.n) / seconds / 1e9
+		r.GBytes = bytes * float64(s.k) * float64(s.n) / seconds / 1e9
 	}
 	return b.against(r)
 }
@@ -109,6 +114,7 @@ const coldBytes = 192 << 20
 // newProduct returns a function that computes the product once, through the tape as models do, and tells how long it took.
 func (b *bencher) newProduct(m, k, n int, form string, cold bool) func() time.Duration {
 	tape := tensor.NewTape()
+	tape.BF16(b.bf16)
 	switch form {
 	case "NT": // the gradient by the input of a layer from n to k
 		return b.backwardProduct(tape, randomParam("x", m, n), randomParam("w", n, k), true)
@@ -119,6 +125,11 @@ func (b *bencher) newProduct(m, k, n int, form string, cold bool) func() time.Du
 	x, w := randomParam("x", m, k), []*tensor.Tensor{randomParam("w", k, n)}
 	for cold && len(w)*4*k*n < coldBytes {
 		w = append(w, randomParam(fmt.Sprint("w", len(w)), k, n))
+	}
+	if b.bf16 && m <= 64 { // decoding rounds its weights beforehand
+		for _, p := range w {
+			p.PackBF16()
+		}
 	}
 	at := 0
 	return func() time.Duration {

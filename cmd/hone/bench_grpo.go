@@ -99,7 +99,7 @@ func (c *benchGrpoCmd) Run(a *app) error {
 // session makes the run; its GRPO stage is watched by what is returned.
 func (c *benchGrpoCmd) session(ctx context.Context, dir string) (*train.Session, *watchedGRPO, error) {
 	settings := []string{fmt.Sprintf("problems=%d", c.Problems), fmt.Sprintf("group_size=%d", c.Samples), fmt.Sprintf("max_tokens=%d", c.New),
-		"eval.problems=0", "checkpoint.every=0", fmt.Sprintf("steps=%d", benchGrpoSteps), "runs=" + dir}
+		"precision=" + c.Precision, "eval.problems=0", "checkpoint.every=0", fmt.Sprintf("steps=%d", benchGrpoSteps), "runs=" + dir}
 	_, cfg, err := recipe.Parse("grpo", "", nil, settings)
 	if err != nil {
 		return nil, nil, err

@@ -59,4 +59,9 @@ func (b *bencher) limits() benchPeaks {
 }
 
 // peakBF16 is the limit of products of bf16 numbers in GFLOP/s; 0 where there are no kernels for them.
-func peakBF16(threads int) float64 { return 0 }
+func peakBF16(threads int) float64 {
+	if !tensor.HasBF16() {
+		return 0
+	}
+	return tensor.PeakBF16(threads)
+}

@@ -18,6 +18,7 @@ import (
 	"github.com/hone-lm/hone/engine"
 	"github.com/hone-lm/hone/model"
 	"github.com/hone-lm/hone/run/report"
+	"github.com/hone-lm/hone/tensor"
 )
 
 // Parameters are counted as the table says, and as the model holds them but for the norms.
@@ -326,5 +327,30 @@ func TestBenchWithout(t *testing.T) {
 	}
 	if table.failed != 1 || !strings.Contains(out.String(), "not offered by the embedded engine yet") || !strings.Contains(out.String(), "signal: killed") {
 		t.Errorf("%d failed: %s", table.failed, &out)
+	}
+}
+
+// Every verb takes bf16: it measures on a processor that has the instruction, and says what is missing on others.
+func TestBenchBF16(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures for several seconds")
+	}
+	for _, args := range []string{"gemm", "train --shape 1.0M --docs 2 --tokens 32", "decode --shape 1.0M --prompt 4 --new 4", "prefill --shape 1.0M --prompt 64", "grpo --problems 4 --samples 2 --new 8"} {
+		code, out, errOut := runHone(t, append(append([]string{"bench"}, strings.Fields(args)...), "--precision", "bf16", "--time", "1ms", "--json")...)
+		if !tensor.HasBF16() {
+			if code == 0 || !strings.Contains(errOut, "AVX512_BF16") {
+				t.Errorf("hone bench %s --precision bf16: exit status %d, %s", args, code, errOut)
+			}
+			continue
+		}
+		for line := range strings.Lines(out) {
+			var r benchResult
+			if err := json.Unmarshal([]byte(line), &r); err != nil || !(r.Ratio > 0 && strings.Contains(r.Case, "bf16")) {
+				t.Errorf("hone bench %s --precision bf16: %v, %s", args, err, line)
+			}
+		}
+		if code != 0 || out == "" {
+			t.Errorf("hone bench %s --precision bf16: exit status %d, %s", args, code, errOut)
+		}
 	}
 }
