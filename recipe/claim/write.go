@@ -107,7 +107,7 @@ func (r *Result) markdown(command, version string) []byte {
 	c, d := r.Paper.Claim, r.Decision
 	fmt.Fprintf(&w, "# Claim: %s\n\n%s\n\n**Verdict: %s** (at this scale). %s: %s - %s = %s.\n\n", r.Paper.Name, c.Says, d.Verdict, d.Why, c.A, c.B, interval(d.Difference.Mean, d.Difference.Low, d.Difference.High))
 	fmt.Fprintf(&w, "Rule: %s. With these seeds a difference of %s could have been shown.\n\n%s\n\n", c.RuleText(), number(d.Difference.Half()), c.Scale)
-	fmt.Fprintf(&w, "```\n%s\n```\n\nVersion %s. Every arm has the same %s; all are graded on the same held-out problems; intervals are 95 %% t-intervals over seeds.\n\n", command, version, budgetText(c.Budget.Unit))
+	fmt.Fprintf(&w, "```\n%s\n```\n\nVersion %s. %s; all are graded on the same held-out problems; intervals are 95 %% t-intervals over seeds.\n\n", command, version, budgetText(c.Budget.Unit))
 	r.armTable(&w)
 	r.givenSettings(&w)
 	for _, t := range r.Tuned {
@@ -138,7 +138,7 @@ func (r *Result) armTable(w *bytes.Buffer) {
 	for _, name := range c.Shows {
 		fmt.Fprintf(w, " %s |", name)
 	}
-	fmt.Fprintf(w, " updates | sampled tokens | trained tokens | PFLOP | seconds |\n|---|---|%s---|---|---|---|---|\n", strings.Repeat("---|", seeds+len(c.Shows)))
+	fmt.Fprintf(w, " updates | sampled tokens | trained tokens | TFLOP | seconds |\n|---|---|%s---|---|---|---|---|\n", strings.Repeat("---|", seeds+len(c.Shows)))
 	for _, a := range c.Arms {
 		of := r.Table.Of(a.Name)
 		m := r.Table.Mean(a.Name, c.Metric)
@@ -158,7 +158,7 @@ func (r *Result) armTable(w *bytes.Buffer) {
 			n := float64(len(of))
 			u, sm, tr, fl, sec = u+o.Updates/n, sm+o.Sampled/n, tr+o.Trained/n, fl+o.FLOPs/n, sec+o.Seconds/n
 		}
-		fmt.Fprintf(w, " %.0f | %.0f | %.0f | %.2f | %.0f |\n", u, sm, tr, fl/1e15, sec)
+		fmt.Fprintf(w, " %.0f | %.0f | %.0f | %.1f | %.0f |\n", u, sm, tr, fl/1e12, sec)
 	}
 }
 
@@ -183,13 +183,13 @@ func (r *Result) givenSettings(w *bytes.Buffer) {
 func budgetText(u recipe.BudgetUnit) string {
 	switch u {
 	case recipe.Updates:
-		return "number of optimiser updates"
+		return "Every arm has the same number of optimiser updates"
 	case recipe.Sampled:
-		return "number of tokens sampled in training"
+		return "Every arm has the same number of tokens sampled in training"
 	case recipe.FLOPs:
-		return "number of floating-point operations (6 x parameters x tokens trained + 2 x parameters x tokens sampled)"
+		return "Every arm has the same number of floating-point operations (6 x parameters x tokens trained + 2 x parameters x tokens sampled)"
 	}
-	return "number of steps"
+	return "Arms differ in cost, on purpose: see the text above"
 }
 
 func number(v float64) string {
