@@ -287,7 +287,7 @@ func TestClip(t *testing.T) {
 }
 
 func TestGroupAdvantage(t *testing.T) {
-	rewards := []float64{2, -0.5, -0.5, -2} // card warmup
+	rewards := []float64{2, -0.5, -0.5, -2}
 	for _, c := range []struct {
 		kind GroupAdvantage
 		want []float64

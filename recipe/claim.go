@@ -11,7 +11,7 @@ import (
 // Claim is what a paper says and how it is put to the test here, as data: committed before the first result. Package claim runs it.
 type Claim struct {
 	Says   string   // the paper's statement, in one sentence
-	Scale  string   // how the experiment was scaled down from the card's or the paper's
+	Scale  string   // how the experiment was scaled down from the paper's
 	Metric string   // a value of the last evaluation: accuracy, pass_at_8, length, gsm8k/accuracy
 	Shows  []string // other values of the last evaluation, for the table
 	Budget Budget
@@ -65,7 +65,10 @@ type Grid struct {
 
 // Learns asks that an arm learns in a stage: rl arms must end above their start by more than the interval of the difference over seeds, sft
 // arms must lower their held-out loss by more than it.
-type Learns struct{ Arm, Stage, Kind string }
+type Learns struct {
+	Arm, Stage, Kind string
+	Metric           string // of rl stages; "" = the claim's
+}
 
 // Rule turns the table into a verdict.
 type Rule struct {

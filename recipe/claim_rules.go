@@ -2,28 +2,43 @@ package recipe
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/hone-lm/hone/eval/stats"
 )
 
-// aboveAll decides by the paired interval of a - b on the claim's metric, and asks in addition that a's mean is above that of every other arm:
-// where it is not, the paper's statement fails whatever b did.
+// aboveAll decides by the paired interval of a - b on the claim's metric, and asks in addition that a's mean is above that of every other arm
+// over the seeds that both have: where it is not, the paper's statement fails whatever b did.
 func aboveAll(t *Table, a, b string, others ...string) Decision {
 	d := t.ByInterval(a, b, t.Claim.Metric, 0)
 	if d.Verdict == Void {
 		return d
 	}
-	best := t.Mean(a, t.Claim.Metric).Mean
 	for _, o := range others {
-		if m := t.Mean(o, t.Claim.Metric).Mean; !(best > m) {
-			d.Verdict, d.Why = Contradicted, fmt.Sprintf("the mean %s of %s is %.4g, that of %s %.4g", t.Claim.Metric, a, best, o, m)
+		switch lead := t.lead(a, o, t.Claim.Metric); {
+		case math.IsNaN(lead):
+			d.Verdict, d.Why = Void, fmt.Sprintf("%s of %s was not measured on every seed", t.Claim.Metric, o)
+			return d
+		case lead <= 0:
+			d.Verdict, d.Why = Contradicted, fmt.Sprintf("the mean %s of %s is %+.4g against that of %s", t.Claim.Metric, a, lead, o)
 			return d
 		}
 	}
 	return d
+}
+
+// lead is how far the mean of a lies above that of b over the seeds that both have, NaN where it is not known: an arm of five seeds and one of
+// three are compared on three.
+func (t *Table) lead(a, b, metric string) float64 {
+	d, err := t.Paired(a, b, metric)
+	if err != nil {
+		return math.NaN()
+	}
+	return d.Mean
 }
 
 // rankCorrelation is Spearman's over the arms; ties share their mean rank.
@@ -71,9 +86,9 @@ func againstBudget(metric string) series {
 func againstTokens(search string) series {
 	return func(o *Outcome) stats.Curve {
 		var points []stats.Point
-		for name, tokens := range o.Final {
+		for _, name := range slices.Sorted(maps.Keys(o.Final)) { // of points that cost the same the last counts
 			if size, ok := strings.CutPrefix(name, "length_"+search+"_"); ok {
-				points = append(points, stats.Point{X: tokens, Y: value(o.Final, "accuracy_"+search+"_"+size)})
+				points = append(points, stats.Point{X: o.Final[name], Y: value(o.Final, "accuracy_"+search+"_"+size)})
 			}
 		}
 		return stats.NewCurve(points)

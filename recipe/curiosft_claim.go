@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// curioClaim is the card's smallest faithful experiment.
+// curioClaim is the smallest faithful experiment.
 var curioClaim = &Claim{
 	Says: "SFT with a pull towards the model's own heated copy keeps more entropy than SFT without losing accuracy, and the same GRPO then ends higher; a plain entropy bonus does not do that.",
 	Scale: "nano on countdown with three numbers, 2,000 demonstrations in one form; warm-up 50 and 150 updates of 32 rows, then 100 steps of GRPO with 16 problems x 8 answers, the same for every arm. " +
@@ -28,7 +28,7 @@ var curioClaim = &Claim{
 	Grids: []Grid{
 		{Kind: "sft", Arm: "sft", Keys: []string{"warmup.lr", "sft.lr"}, Values: []string{"5e-4", "1e-3", "2e-3"}},
 		{Kind: "rl", Arm: "sft", Keys: []string{"grpo.lr"}, Values: []string{"1e-4", "2e-4", "4e-4"}}},
-	Learns: []Learns{{"sft", "sft", "sft"}, {"sft", "grpo", "rl"}},
+	Learns: []Learns{{Arm: "sft", Stage: "sft", Kind: "sft"}, {Arm: "sft", Stage: "grpo", Kind: "rl"}},
 }
 
 // decideCurio applies the rule's text; its Difference is the one after GRPO.
@@ -45,14 +45,13 @@ func decideCurio(t *Table) Decision {
 	if err != nil {
 		return Decision{Void, after, err.Error()}
 	}
-	mean := t.Mean("curiosft", "accuracy").Mean
-	bonus := max(t.Mean("entropy bonus", "accuracy").Mean, t.Mean("entropy bonus, top 20 %", "accuracy").Mean)
-	facts := fmt.Sprintf("after SFT curiosft - sft is %+.3f [%.3f, %.3f] in nats and %+.3f [%.3f, %.3f] in accuracy, after GRPO %+.3f [%.3f, %.3f]; the better entropy bonus ends at %.3f, curiosft at %.3f",
-		entropy.Mean, entropy.Low, entropy.High, before.Mean, before.Low, before.High, after.Mean, after.Low, after.High, bonus, mean)
+	bonus := min(t.lead("curiosft", "entropy bonus", "accuracy"), t.lead("curiosft", "entropy bonus, top 20 %", "accuracy"))
+	facts := fmt.Sprintf("after SFT curiosft - sft is %+.3f [%.3f, %.3f] in nats and %+.3f [%.3f, %.3f] in accuracy, after GRPO %+.3f [%.3f, %.3f]; it ends %+.3f above the better entropy bonus",
+		entropy.Mean, entropy.Low, entropy.High, before.Mean, before.Low, before.High, after.Mean, after.Low, after.High, bonus)
 	switch {
 	case math.IsNaN(after.Mean + entropy.Mean + before.Mean + bonus):
 		return Decision{Void, after, "accuracy or entropy was not measured on every seed"}
-	case bonus >= mean || entropy.Low > 0 && !everAbove(t, "curiosft", "sft"):
+	case bonus <= 0 || entropy.Low > 0 && !everAbove(t, "curiosft", "sft"):
 		return Decision{Contradicted, after, facts}
 	case entropy.Low > 0 && before.High >= 0 && after.Low > 0:
 		return Decision{Reproduced, after, facts}

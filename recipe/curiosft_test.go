@@ -52,12 +52,12 @@ func curioToken(m *CurioSFT, logits []float32) (tau, lp, lq, loss, slope float64
 	up, _ := at(lp + h)
 	down, _ := at(lp - h)
 	if d := (up - down) / (2 * h); math.Abs(d-slope) > 1e-7 {
-		slope = math.NaN() // card curiosft, check 4: any comparison fails
+		slope = math.NaN() // any comparison fails
 	}
 	return float64(temps[1]), lp, float64(q), loss, slope
 }
 
-// Card curiosft, checks 1, 2 and 4: the temperature, the loss and the weight 1 - alpha (lp - lq), by formula and by differences.
+// curiosft, checks 1, 2 and 4: the temperature, the loss and the weight 1 - alpha (lp - lq), by formula and by differences.
 func TestCurioSFTToken(t *testing.T) {
 	for _, c := range []struct {
 		settings             []string

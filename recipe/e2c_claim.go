@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// e2cClaim is the card's smallest faithful experiment.
+// e2cClaim is the smallest faithful experiment.
 var e2cClaim = Claim{
 	Says: "A model that plans before it executes is as good as plain chain of thought; weighing the plan's tokens and pairing plans causally with executions makes it better; " +
 		"executing a few of many sampled plans beats a majority vote over whole chains of thought at equal tokens.",
@@ -31,7 +31,7 @@ var e2cClaim = Claim{
 		{Kind: "sft", Arm: "lambda1", Keys: []string{"sft.lr"}, Values: []string{"5e-4", "1e-3", "2e-3"}},
 		{Kind: "rl", Arm: "lambda1", Keys: []string{"grpo.lr", "rl1.lr", "rl2.lr"}, Values: []string{"5e-5", "1e-4", "2e-4"}},
 	},
-	Learns: []Learns{{"plain", "sft", "sft"}, {"plain", "grpo", "rl"}},
+	Learns: []Learns{{Arm: "plain", Stage: "sft", Kind: "sft"}, {Arm: "plain", Stage: "grpo", Kind: "rl"}},
 }
 
 // decideE2C applies the rule's text.

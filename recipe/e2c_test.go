@@ -16,7 +16,7 @@ import (
 	"github.com/hone-lm/hone/task"
 )
 
-// Card e2c, checks 3 and 5: the share of the plan that a right answer follows, and the advantages of a group with such rewards.
+// e2c, checks 3 and 5: the share of the plan that a right answer follows, and the advantages of a group with such rewards.
 func TestE2CReward(t *testing.T) {
 	for _, c := range []struct {
 		match, text string

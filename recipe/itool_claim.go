@@ -10,13 +10,13 @@ const (
 	itoolHard = "tool_calls?tools=3&level=2"
 )
 
-// itoolClaim is the card's smallest faithful experiment for the nano model: does the search teach more than as much SFT, and than pairs of
+// itoolClaim is the smallest faithful experiment for the nano model: does the search teach more than as much SFT, and than pairs of
 // independent samples?
 var itoolClaim = Claim{
 	Says: "After SFT from easy to hard, iterations of pairs from a search tree over the hardest examples beat SFT of the same compute, mostly by fewer wrong parameter values.",
 	Scale: "Nano model; three tools, one call, values copied (level 1) or worked out (level 2, the hard ones), 15 % of requests that cannot be met; 2,000 examples. 300 steps of SFT with 64 rows, " +
-		"then two iterations of 600 trees and at most 30 steps of 16 pairs; the long SFT has the steps that cost as much, by an estimate that the rule checks (the scoring of all examples is not counted). The card's two and three calls, six to twelve tools " +
-		"and 4,000 examples are more than the model learns in two minutes (after 200 steps it has begun to copy names and values: LAB.md). The rate of wrong values is 1 - values, where an answer that cannot be read has none right. Left out: SFT against data size.",
+		"then two iterations of 600 trees and at most 30 steps of 16 pairs; the long SFT has the steps that cost as much, by an estimate that the rule checks (the scoring of all examples is not counted). Two and three calls, six to twelve tools " +
+		"and 4,000 examples would be more than the model learns in two minutes (after 200 steps it has begun to copy names and values: LAB.md). The rate of wrong values is 1 - values, where an answer that cannot be read has none right. Left out: SFT against data size.",
 	Metric: itoolHard + "/accuracy",
 	Common: []string{"model=nano", "sft.data=" + itoolEasy, "eval.task=" + itoolEasy + "," + itoolHard, "eval.problems=500", "eval.max_tokens=64", "eval.terms=values", "sft.rows=2000", "sft.batch=64", "sft.steps=300",
 		"sft.valid=0.05", "sft.valid_every=10", "iterations=2", "search.trees=64", "search.max_tokens=24", "search.answer_tokens=64", "pairs.steps=30"},
@@ -37,7 +37,7 @@ var itoolClaim = Claim{
 		{Kind: "sft", Arm: "sft_easy", Keys: []string{"sft.lr"}, Values: []string{"2e-3", "4e-3", "8e-3"}},
 		{Kind: "pairs", Arm: "itool", Keys: []string{"pairs.lr"}, Values: []string{"2e-5", "5e-5", "1e-4"}},
 	},
-	Learns: []Learns{{"sft_easy", "sft", "sft"}},
+	Learns: []Learns{{Arm: "sft_easy", Stage: "sft", Kind: "sft"}},
 }
 
 // decideITool applies the rule's text.

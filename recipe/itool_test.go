@@ -31,7 +31,7 @@ func itool(t *testing.T, settings ...string) *ITool {
 	return cfg.(*ITool)
 }
 
-// Card itool, check 1, with the loss that the default settings make: one token an answer, so that its log-prob is the average.
+// itool, check 1, with the loss that the default settings make: one token an answer, so that its log-prob is the average.
 func TestIToolSimPO(t *testing.T) {
 	var groups []*rollout.Group
 	g := &rollout.Group{}
@@ -57,7 +57,7 @@ func TestIToolSimPO(t *testing.T) {
 	}
 }
 
-// Card itool, checks 2, 3 and 5, with the default settings.
+// itool, checks 2, 3 and 5, with the default settings.
 func TestIToolNumbers(t *testing.T) {
 	c := itool(t)
 	if got := rollout.SelectionScore(1, 1, 0.5, 4, c.Search.Explore); math.Abs(got-0.916277) > 1e-6 {
@@ -101,7 +101,7 @@ func (scorer) Score(_ context.Context, seqs []*engine.Sequence, _ engine.Want) (
 	return out, nil
 }
 
-// Card itool, check 4.
+// itool, check 4.
 func TestIToolSelection(t *testing.T) {
 	m := &itoolSearch{Search: itool(t).Search}
 	for i := range 20 {
@@ -123,7 +123,7 @@ func TestIToolSelection(t *testing.T) {
 	}
 }
 
-// Card itool, check 6: with num_actions=1 there are no pairs, no update is made, and the weights stay to the bit; with more there are, and they
+// itool, check 6: with num_actions=1 there are no pairs, no update is made, and the weights stay to the bit; with more there are, and they
 // do not.
 func TestIToolNoPairs(t *testing.T) {
 	if testing.Short() {

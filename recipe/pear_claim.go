@@ -34,7 +34,7 @@ var pearClaim = &Claim{
 	Grids: []Grid{
 		{Kind: "sft", Arm: "sft", Keys: []string{"sft.lr"}, Values: []string{"5e-4", "1e-3", "2e-3"}},
 		{Kind: "rl", Arm: "sft", Keys: []string{"grpo.lr"}, Values: []string{"1e-4", "2e-4", "4e-4"}}},
-	Learns: []Learns{{"sft", "sft", "sft"}, {"sft", "grpo", "rl"}},
+	Learns: []Learns{{Arm: "sft", Stage: "sft", Kind: "sft"}, {Arm: "sft", Stage: "grpo", Kind: "rl", Metric: "accuracy"}}, // RL that raises accuracy and leaves pass@8 has learned
 }
 
 // decidePEAR applies the rule's text.
@@ -55,14 +55,18 @@ func decidePEAR(t *Table) Decision {
 		sum += before[a] + after[a]
 	}
 	rank := rankCorrelation(arms, before, after)
+	shuffled, earlier := t.lead("token", "shuffled", "pass_at_8"), math.NaN()
+	if d, err := t.PairedBefore("token", "sft", "pass_at_8"); err == nil {
+		earlier = d.Mean
+	}
 	facts := fmt.Sprintf("token is %+.3f [%.3f, %.3f] above sft after RL and %+.3f before, %+.3f above shuffled; the rank correlation of the arms before and after is %.2f",
-		d.Mean, d.Low, d.High, before["token"]-before["sft"], after["token"]-after["shuffled"], rank)
+		d.Mean, d.Low, d.High, earlier, shuffled, rank)
 	switch {
-	case math.IsNaN(sum):
+	case math.IsNaN(sum + shuffled + earlier):
 		return Decision{Void, d, "pass@8 was not measured on every arm and seed, before and after RL"}
-	case d.High < 0, after["shuffled"] >= after["token"], after["token"] <= after["sft"] && rank == 1:
+	case d.High < 0, shuffled <= 0, d.Mean <= 0 && rank == 1:
 		return Decision{Contradicted, d, facts}
-	case d.Low > 0 && before["token"] <= before["sft"]:
+	case d.Low > 0 && earlier <= 0:
 		return Decision{Reproduced, d, facts}
 	}
 	return Decision{Undecided, d, facts}

@@ -2,8 +2,8 @@ package recipe
 
 var prefixRFTClaim = &Claim{
 	Says: "Continuing demonstrations' prefixes and training them with the answer's advantage beats SFT, GRPO, SFT then GRPO and GRPO with an SFT loss.",
-	Scale: "nano on countdown with four numbers (the card's), after a format warm-up of 20 updates on 1,000 demonstrations; 200 updates of 16 problems x 8 answers (paper: 128 questions) or 64 rows. " +
-		"Every problem of the stream has a demonstration (card: 1,000 in all; the arm with 10 % shows the other end). SFT then GRPO splits the same updates, 100 and 100. Three seeds, five for the deciding pair; pass@16 is not measured.",
+	Scale: "nano on countdown with four numbers, after a format warm-up of 20 updates on 1,000 demonstrations; 200 updates of 16 problems x 8 answers (paper: 128 questions) or 64 rows. " +
+		"Every problem of the stream has a demonstration (a first design had 1,000 in all; the arm with 10 % shows the other end). SFT then GRPO splits the same updates, 100 and 100. Three seeds, five for the deciding pair; pass@16 is not measured.",
 	Metric: "accuracy", Budget: Budget{Unit: Updates},
 	Common: []string{"model=nano", "eval.problems=500", "sft.data=countdown?level=4", "sft.rows=1000", "sft.valid=0.1", "sft.valid_every=10", "sft.steps=20", "rl.task=countdown?level=4", "rl.steps=200", "rl.problems=16", "rl.group_size=8"},
 	Arms: []Arm{
@@ -22,5 +22,5 @@ var prefixRFTClaim = &Claim{
 	Grids: []Grid{
 		{Kind: "sft", Arm: "sft", Keys: []string{"sft.lr"}, Values: []string{"5e-4", "1e-3", "2e-3"}},
 		{Kind: "rl", Arm: "sft then grpo", Keys: []string{"rl.lr"}, Values: []string{"1e-4", "2e-4", "4e-4"}}},
-	Learns: []Learns{{"sft", "sft", "sft"}, {"sft then grpo", "rl", "rl"}},
+	Learns: []Learns{{Arm: "sft", Stage: "sft", Kind: "sft"}, {Arm: "sft then grpo", Stage: "rl", Kind: "rl"}},
 }

@@ -23,7 +23,7 @@ func prefixRFT(t *testing.T, settings ...string) *PrefixRFTConfig {
 	return cfg.(*PrefixRFTConfig)
 }
 
-// Card prefix-rft, check 1.
+// prefix-rft, check 1.
 func TestPrefixLength(t *testing.T) {
 	m := prefixRFT(t).RL.PrefixRFT
 	for _, c := range []struct {
@@ -63,7 +63,7 @@ func prefixGroup(rewards ...float64) *rollout.Group {
 	return g
 }
 
-// Card prefix-rft, checks 2 and 5 and the joint baseline; a hybrid without a grade changes nothing.
+// prefix-rft, checks 2 and 5 and the joint baseline; a hybrid without a grade changes nothing.
 func TestPrefixAdvantages(t *testing.T) {
 	for name, c := range map[string]struct {
 		settings                      []string
@@ -98,7 +98,7 @@ func TestPrefixAdvantages(t *testing.T) {
 	}
 }
 
-// Card prefix-rft, check 3: one token of five keeps its weight, five stay in the mask; ranks go over rows.
+// prefix-rft, check 3: one token of five keeps its weight, five stay in the mask; ranks go over rows.
 func TestPrefixKeep(t *testing.T) {
 	entropy := []float32{.1, .9, .5, .2, .7}
 	all := []bool{true, true, true, true, true}
@@ -131,7 +131,7 @@ func alone(t *testing.T, s *train.Session, streams []engine.Stream, name string)
 	return gradient(t, s.Engine.(*local.Engine), some, nil)
 }
 
-// Card prefix-rft, checks 4, 5 and 6 on real prefixes: the ratio of prefix tokens is exactly 1; without keep or frozen there is no prefix
+// prefix-rft, checks 4, 5 and 6 on real prefixes: the ratio of prefix tokens is exactly 1; without keep or frozen there is no prefix
 // gradient; with advantage 1 it is that of cross-entropy on the kept tokens.
 func TestPrefixGradient(t *testing.T) {
 	for _, none := range []string{"rl.keep=0", "rl.train=frozen"} {

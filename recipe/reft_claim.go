@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// reftClaim is the card's smallest faithful experiment.
+// reftClaim is the smallest faithful experiment.
 var reftClaim = Claim{
 	Says: "PPO on the questions of the demonstrations, after a short SFT on them, beats going on with SFT and learning from the model's own right answers, with no new questions.",
 	Scale: "Nano model, countdown with three numbers, 500 questions with one demonstration each (a tenth held out for a validation loss), a warm-up of 80 updates (where the held-out loss is lowest); then 400 updates in every arm: " +
@@ -31,28 +31,25 @@ var reftClaim = Claim{
 		{Kind: "sft", Arm: "sft", Keys: []string{"warmup.lr"}, Values: []string{"5e-4", "1e-3", "2e-3"}},
 		{Kind: "rl", Arm: "reft", Keys: []string{"rl.lr"}, Values: []string{"1e-4", "3e-4", "6e-4"}},
 	},
-	Learns: []Learns{{"sft", "warmup", "sft"}}, // that reft learns nothing would be a result
+	Learns: []Learns{{Arm: "sft", Stage: "warmup", Kind: "sft"}}, // that reft learns nothing would be a result
 }
 
 // decideReFT applies the rule's text.
 func decideReFT(t *Table) Decision {
 	d := t.ByInterval("reft", "sft", "accuracy", 0)
-	mean := map[string]float64{}
-	for _, arm := range []string{"sft", "offline", "online", "reft", "reft beta 0.05"} {
-		mean[arm] = t.Mean(arm, "accuracy").Mean
-		if math.IsNaN(mean[arm]) {
-			return Decision{Void, d.Difference, fmt.Sprintf("accuracy of %s was not measured on every seed", arm)}
-		}
-	}
 	if d.Verdict == Void {
 		return d
 	}
-	d.Why = fmt.Sprintf("means: reft %.3f and %.3f (beta 0.01 and 0.05), online %.3f, offline %.3f, sft %.3f", mean["reft"], mean["reft beta 0.05"], mean["online"], mean["offline"], mean["sft"])
-	ordered := mean["reft"] > mean["online"] && mean["online"] >= mean["offline"] && mean["offline"] >= mean["sft"]
+	small, large := t.lead("reft", "sft", "accuracy"), t.lead("reft beta 0.05", "sft", "accuracy")
+	online, offline, sft := t.lead("reft", "online", "accuracy"), t.lead("online", "offline", "accuracy"), t.lead("offline", "sft", "accuracy")
+	if math.IsNaN(small + large + online + offline + sft) {
+		return Decision{Void, d.Difference, "accuracy was not measured on every arm and seed"}
+	}
+	d.Why = fmt.Sprintf("reft is %+.3f and %+.3f (beta 0.01 and 0.05) above sft and %+.3f above online, online %+.3f above offline, offline %+.3f above sft", small, large, online, offline, sft)
 	switch {
-	case max(mean["reft"], mean["reft beta 0.05"]) <= mean["sft"]:
+	case max(small, large) <= 0:
 		d.Verdict = Contradicted
-	case d.Verdict == Reproduced && !ordered:
+	case d.Verdict == Reproduced && !(online > 0 && offline >= 0 && sft >= 0):
 		d.Verdict = Undecided
 	}
 	return d

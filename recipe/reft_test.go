@@ -102,7 +102,7 @@ func nearly(a, b []float64) bool {
 	return slices.EqualFunc(a, b, func(x, y float64) bool { return math.Abs(x-y) < 1e-6 })
 }
 
-// Card reft, check 1.
+// reft, check 1.
 func TestReFTRewards(t *testing.T) {
 	right := reward.Grade{Score: 1, Verdict: task.Correct}
 	old, ref := []float32{-1, -0.5, -0.2}, told{logProb: []float32{-1.2, -0.4, -0.2}}

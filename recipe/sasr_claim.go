@@ -5,7 +5,7 @@ var realised = []Given{{Key: "share", Arm: "sasr", Stage: "mix", Metric: "sft_st
 
 var sasrClaim = &Claim{
 	Says: "Choosing SFT or GRPO at every step after the size of the SFT gradient beats SFT, GRPO and any fixed mixture of them.",
-	Scale: "nano on countdown with three numbers, 1,000 demonstrations, warm-up 50 and 150 steps (the card: 250) with 16 problems x 8 answers or 64 rows; three seeds, five for the deciding pair. " +
+	Scale: "nano on countdown with three numbers, 1,000 demonstrations, warm-up 50 and 150 steps (250 would be better) with 16 problems x 8 answers or 64 rows; three seeds, five for the deciding pair. " +
 		"The fixed, cosine and switched arms take as their share of SFT steps what the adaptive arm realised on the same seed. Out-of-distribution puzzles are not measured.",
 	Metric: "accuracy", Budget: Budget{Unit: Updates},
 	Common: []string{"model=nano", "eval.problems=500", "warmup.steps=50", "mix.steps=150", "grpo.problems=16", "grpo.group_size=8", "sft.rows=1000", "sft.batch=64", "sft.valid=0.1"},
@@ -23,5 +23,5 @@ var sasrClaim = &Claim{
 	Grids: []Grid{
 		{Kind: "sft", Arm: "sft", Keys: []string{"warmup.lr"}, Values: []string{"5e-4", "1e-3", "2e-3"}},
 		{Kind: "rl", Arm: "grpo", Keys: []string{"mix.lr"}, Values: []string{"1e-4", "2e-4", "4e-4"}}},
-	Learns: []Learns{{"sft", "mix", "sft"}, {"grpo", "mix", "rl"}},
+	Learns: []Learns{{Arm: "sft", Stage: "mix", Kind: "sft"}, {Arm: "grpo", Stage: "mix", Kind: "rl"}},
 }

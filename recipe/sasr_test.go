@@ -11,7 +11,7 @@ import (
 	"github.com/hone-lm/hone/run"
 )
 
-// Card sasr, check 1; the limits of check 2.
+// sasr, check 1; the limits of check 2.
 func TestSASRChance(t *testing.T) {
 	for _, c := range []struct{ warm, last, gamma, want float64 }{
 		{2, 2, 1, 0.5}, {2, 1, 1, 0.3333}, {2, 6, 1, 0.75}, {2, 2, 2, 0.3333}, {2, 1, 1e-300, 1}, {2, 6, 1e300, 0}, {2, 0, 1, 0},
@@ -60,7 +60,7 @@ func TestSASRRealisedShare(t *testing.T) {
 	}
 }
 
-// Card sasr, check 4: the norm of the gradient of -log p_k by the logits.
+// sasr, check 4: the norm of the gradient of -log p_k by the logits.
 func TestSASRGradientNorm(t *testing.T) {
 	p := []float64{0.7, 0.2, 0.1}
 	seq := &engine.Sequence{Tokens: []int32{0, 0}, Kind: []engine.Kind{engine.KindPrompt, engine.KindDemo}}
@@ -79,7 +79,7 @@ func TestSASRGradientNorm(t *testing.T) {
 	}
 }
 
-// Card sasr, check 5, first half.
+// sasr, check 5, first half.
 func TestSASRDraws(t *testing.T) {
 	n := 0
 	for i := range 10000 {
@@ -117,7 +117,7 @@ func sasrRun(t *testing.T, settings ...string) (kinds, last, norms []float64) {
 	return kinds, last, norms
 }
 
-// Card sasr, check 3: the norm stays on GRPO steps and is that of the SFT gradient before clipping on SFT steps. The measured G_warm is what
+// sasr, check 3: the norm stays on GRPO steps and is that of the SFT gradient before clipping on SFT steps. The measured G_warm is what
 // the first SFT step finds, when it is the first step.
 func TestSASRNorm(t *testing.T) {
 	if testing.Short() {
@@ -147,7 +147,7 @@ func TestSASRNorm(t *testing.T) {
 	}
 }
 
-// Card sasr, check 5, second half: with the norm frozen another group size changes what is sampled and not the order of the steps.
+// sasr, check 5, second half: with the norm frozen another group size changes what is sampled and not the order of the steps.
 func TestSASROrder(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains")

@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// twoStageClaim is the card's smallest faithful experiment: what the long SFT, the short RL and the base model each contribute.
+// twoStageClaim is the smallest faithful experiment: what the long SFT, the short RL and the base model each contribute.
 var twoStageClaim = Claim{
 	Says:   "A long SFT raises accuracy; a very short GRPO with format, cosine and group-length rewards then cuts the answers' length and keeps the accuracy.",
 	Scale:  "Nano model, sums of three numbers with partial sums and 0-3 redundant checks, 2,000 demonstrations of 64 rows a step: one epoch is 31 steps, ten are 310; 60 steps of 16 problems x 8 answers. Arms differ in cost on purpose: that SFT is long and RL is cheap is the recipe. Token budgets are 16, 32 and 48; a demonstration has 14 to 55, 26 in the middle.",
@@ -30,7 +30,7 @@ var twoStageClaim = Claim{
 		{Kind: "sft", Arm: "sft10", Keys: []string{"sft.lr"}, Values: []string{"5e-4", "1e-3", "2e-3"}},
 		{Kind: "rl", Arm: "sft10_rl", Keys: []string{"rl.lr"}, Values: []string{"5e-5", "1e-4", "2e-4"}},
 	},
-	Learns: []Learns{{"sft10", "sft", "sft"}},
+	Learns: []Learns{{Arm: "sft10", Stage: "sft", Kind: "sft"}},
 }
 
 // decideTwoStage applies the rule's text; its Difference is sft10_rl - sft10 in accuracy.

@@ -13,7 +13,7 @@ import (
 	"github.com/hone-lm/hone/task"
 )
 
-// Card two-stage-recipe, check 3: rewards and advantages of a whole group, and each term under its name.
+// two-stage-recipe, check 3: rewards and advantages of a whole group, and each term under its name.
 func TestTwoStageReward(t *testing.T) {
 	group := &rollout.Group{}
 	for _, e := range []struct {

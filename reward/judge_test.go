@@ -24,7 +24,7 @@ import (
 // abcd is iTool's scale: (1 P(A) + 0.1 P(B) - 1 P(C) - 2 P(D)) / 4.
 var abcd = Scale{{"A", 1. / 4, true, "excellent"}, {"B", .1 / 4, false, "acceptable"}, {"C", -1. / 4, false, "fair"}, {"D", -2. / 4, false, "poor"}}
 
-// Card itool, acceptance check 3.
+// itool, check 3.
 func TestWeigh(t *testing.T) {
 	for _, c := range []struct {
 		probs   []float64

@@ -10,7 +10,7 @@ import (
 	"github.com/hone-lm/hone/internal/rng"
 )
 
-// Card sasr: A says: B is a knave. B says: A and I are both knights. So A is a knight and B a knave.
+// A says: B is a knave. B says: A and I are both knights. So A is a knight and B a knave.
 func TestKnightsCard(t *testing.T) {
 	task, err := Get("knights_knaves")
 	if err != nil {

@@ -272,6 +272,10 @@ func (r *Result) unequal() string {
 // learned asks whether an arm learned in a stage.
 func learned(t *recipe.Table, l recipe.Learns) (bool, string) {
 	var gains []float64
+	metric := l.Metric
+	if metric == "" {
+		metric = t.Claim.Metric
+	}
 	for _, o := range t.Of(l.Arm) {
 		if l.Kind == "sft" {
 			loss, ok := o.Losses[l.Stage]
@@ -284,9 +288,9 @@ func learned(t *recipe.Table, l recipe.Learns) (bool, string) {
 		start, end := math.NaN(), math.NaN()
 		for i, p := range o.Curve {
 			if p.Stage == l.Stage {
-				end = p.Values[t.Claim.Metric]
+				end = p.Values[metric]
 				if math.IsNaN(start) && i > 0 {
-					start = o.Curve[i-1].Values[t.Claim.Metric]
+					start = o.Curve[i-1].Values[metric]
 				}
 			}
 		}
@@ -296,5 +300,5 @@ func learned(t *recipe.Table, l recipe.Learns) (bool, string) {
 	if d.Low > 0 {
 		return true, ""
 	}
-	return false, fmt.Sprintf("arm %s did not learn in stage %s: %s changed by %.4g [%.4g, %.4g] over %d seeds", l.Arm, l.Stage, map[string]string{"sft": "held-out loss fell", "rl": t.Claim.Metric}[l.Kind], d.Mean, d.Low, d.High, len(gains))
+	return false, fmt.Sprintf("arm %s did not learn in stage %s: %s changed by %.4g [%.4g, %.4g] over %d seeds", l.Arm, l.Stage, map[string]string{"sft": "held-out loss fell", "rl": metric}[l.Kind], d.Mean, d.Low, d.High, len(gains))
 }

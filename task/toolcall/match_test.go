@@ -18,7 +18,7 @@ func read(t testing.TB, text string) []Call {
 	return calls
 }
 
-// The first four rows are card reasoning-action's acceptance checks 1 and 2.
+// The first four rows are the checks of reasoning-action.
 func TestMatch(t *testing.T) {
 	for _, c := range []struct {
 		gold, pred    string
