@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -32,8 +34,8 @@ type cacheManifest struct {
 	Correct map[string][]bool `json:"correct,omitempty"`
 }
 
-// codeVersion is the hash of the running program: other code may mean other bytes.
-var codeVersion = sync.OnceValues(func() (string, error) {
+// CodeVersion is the hash of the running program: other code may mean other bytes.
+var CodeVersion = sync.OnceValues(func() (string, error) {
 	path, err := os.Executable()
 	if err != nil {
 		return "", err
@@ -51,10 +53,29 @@ var codeVersion = sync.OnceValues(func() (string, error) {
 // Identified is implemented by methods whose settings name a model of their own: Identity says what is in it, as settings say only where it is.
 type Identified interface{ Identity() (string, error) }
 
+// ProgramFile names the programs that have worked on a run with a cache, a CodeVersion a line: a grid of runs takes none over that another
+// program computed.
+const ProgramFile = "program"
+
+func (s *Session) noteProgram() error {
+	version, err := CodeVersion()
+	if err != nil {
+		return fmt.Errorf("cache: %w", err)
+	}
+	before, err := os.ReadFile(s.Run.Path(ProgramFile))
+	if err != nil && !errors.Is(err, os.ErrNotExist) || slices.Contains(strings.Fields(string(before)), version) {
+		return err
+	}
+	return s.Run.WriteAtomic(ProgramFile, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "%s%s\n", before, version)
+		return err
+	})
+}
+
 // nodeKeys names every node of the plan by content. A node's method is described by its settings, so a method whose source, grader or Keep
 // depends on anything else must have a setting for it, or be Identified.
 func (s *Session) nodeKeys() ([]string, error) {
-	version, err := codeVersion()
+	version, err := CodeVersion()
 	if err != nil {
 		return nil, fmt.Errorf("cache: %w", err)
 	}
@@ -113,7 +134,7 @@ func (s *Session) asked() string {
 	for _, suite := range s.Suites {
 		fmt.Fprintf(sum, "%q\n", suite.Name)
 		for _, p := range suite.Problems {
-			fmt.Fprintf(sum, "%s %q\n", p.ID, p.Question)
+			fmt.Fprintf(sum, "%s %q %q\n", p.ID, p.Question, p.Answer)
 		}
 	}
 	return hex.EncodeToString(sum.Sum(nil))
@@ -133,8 +154,28 @@ func withFiles(settings string) (string, error) {
 		}
 		out += "\n" + word + " " + hex.EncodeToString(sum.Sum(nil))
 	}
+	for _, m := range folders.FindAllStringSubmatch(settings, -1) {
+		if info, err := os.Stat(m[1]); err != nil || !info.IsDir() {
+			continue
+		}
+		sum := sha256.New()
+		err := filepath.WalkDir(m[1], func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			fmt.Fprintf(sum, "%q\n", path)
+			return copyFrom(path, sum)
+		})
+		if err != nil {
+			return "", err
+		}
+		out += "\n" + m[1] + " " + hex.EncodeToString(sum.Sum(nil))
+	}
 	return out, nil
 }
+
+// folders finds the folders that tasks read: bfcl?path=FOLDER.
+var folders = regexp.MustCompile(`\bpath=([^&,\s"']+)`)
 
 // fromCache takes a finished node over, if the cache has it.
 func (s *Session) fromCache(ctx context.Context, n *Node, key string) (bool, error) {
@@ -161,8 +202,13 @@ func (s *Session) fromCache(ctx context.Context, n *Node, key string) (bool, err
 			return false, err
 		}
 		for line := range strings.Lines(string(rows)) {
-			if err := s.Run.Append(file, json.RawMessage(strings.TrimSuffix(line, "\n"))); err != nil {
+			row := strings.TrimSuffix(line, "\n")
+			if err := s.Run.Append(file, json.RawMessage(row)); err != nil {
 				return false, err
+			}
+			var m run.Metrics
+			if file == run.MetricsFile && json.Unmarshal([]byte(row), &m) == nil {
+				s.watch.Add(m) // warnings of later stages speak of these, too
 			}
 		}
 	}

@@ -94,7 +94,10 @@ func (s *Session) Exec(ctx context.Context) error {
 	}
 	var keys []string
 	if s.Common.Cache != "" {
-		if keys, err = s.nodeKeys(); err != nil {
+		if keys, err = s.nodeKeys(); err == nil {
+			err = s.noteProgram()
+		}
+		if err != nil {
 			return err
 		}
 	}

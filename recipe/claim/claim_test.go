@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/hone-lm/hone/recipe"
+	"github.com/hone-lm/hone/train"
 )
 
 func TestParseAxis(t *testing.T) {
@@ -66,7 +67,14 @@ func TestExecutor(t *testing.T) {
 	if err != nil || calls.Load() != 3 || again[0].Dir != first[0].Dir || again[2].Dir == first[1].Dir {
 		t.Fatalf("%d calls, %v", calls.Load(), err)
 	}
-	if _, err := x.Run(context.Background(), []Job{{"three", "sft", []string{"stesp=3"}}}); err == nil || !strings.Contains(err.Error(), "three") || calls.Load() != 3 {
+	if err := os.WriteFile(first[0].Path(train.ProgramFile), []byte("another program\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	anew, err := x.Run(context.Background(), jobs)
+	if err != nil || calls.Load() != 4 || anew[0].Dir == first[0].Dir || anew[1].Dir != first[1].Dir {
+		t.Fatalf("a run of another program was taken over, or one of this program was not: %d calls, %v", calls.Load(), err)
+	}
+	if _, err := x.Run(context.Background(), []Job{{"three", "sft", []string{"stesp=3"}}}); err == nil || !strings.Contains(err.Error(), "three") || calls.Load() != 4 {
 		t.Errorf("a typo: %v", err)
 	}
 	file := *x

@@ -13,6 +13,7 @@ import (
 
 	"github.com/hone-lm/hone/recipe"
 	"github.com/hone-lm/hone/run"
+	"github.com/hone-lm/hone/train"
 )
 
 // Job is one run: a recipe with settings. Name becomes the folder's name.
@@ -115,9 +116,13 @@ func (x *Executor) one(ctx context.Context, p *prepared) (r *run.Run, what strin
 	return r, what, err
 }
 
-// find looks for a run with exactly the job's settings.
+// find looks for a run with exactly the job's settings, of this very program.
 func (x *Executor) find(p *prepared) (*run.Run, string, error) {
 	ids, err := run.List(x.Runs)
+	if err != nil {
+		return nil, "", err
+	}
+	version, err := train.CodeVersion()
 	if err != nil {
 		return nil, "", err
 	}
@@ -133,7 +138,11 @@ func (x *Executor) find(p *prepared) (*run.Run, string, error) {
 		if err != nil {
 			return nil, "", err
 		}
-		if string(yaml) != string(p.yaml) {
+		program, err := os.ReadFile(r.Path(train.ProgramFile))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, "", err
+		}
+		if string(yaml) != string(p.yaml) || x.Cache != "" && strings.TrimSpace(string(program)) != version {
 			continue
 		}
 		timing, err := r.ReadMetrics(run.TimingFile)
