@@ -15,7 +15,7 @@ const (
 var itoolClaim = Claim{
 	Says: "After SFT from easy to hard, iterations of pairs from a search tree over the hardest examples beat SFT of the same compute, mostly by fewer wrong parameter values.",
 	Scale: "Nano model; three tools, one call, values copied (level 1) or worked out (level 2, the hard ones), 15 % of requests that cannot be met; 2,000 examples. 300 steps of SFT with 64 rows, " +
-		"then two iterations of 600 trees and at most 30 steps of 16 pairs; the long SFT has the steps that cost as much, by an estimate that the rule checks (the scoring of all examples is not counted). Two and three calls, six to twelve tools " +
+		"then two iterations of 600 trees and at most 30 steps of 16 pairs; the long SFT has the steps that cost as much, by an estimate that the rule checks (the scoring of all examples and the nodes of trees that are read again are not counted). Two and three calls, six to twelve tools " +
 		"and 4,000 examples would be more than the model learns in two minutes (after 200 steps it has begun to copy names and values: LAB.md). The rate of wrong values is 1 - values, where an answer that cannot be read has none right. Left out: SFT against data size.",
 	Metric: itoolHard + "/accuracy",
 	Common: []string{"model=nano", "sft.data=" + itoolEasy, "eval.task=" + itoolEasy + "," + itoolHard, "eval.problems=500", "eval.max_tokens=64", "eval.terms=values", "sft.rows=2000", "sft.batch=64", "sft.steps=300",

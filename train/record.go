@@ -23,6 +23,7 @@ type recorder struct {
 	forwarded        int
 	trained          int
 	sampled, answers int
+	read             int // tokens of prompts, once a group, and of forced prefixes: sampling forwards them
 	reward, correct  float64
 	graded           int
 	verdicts         [6]int
@@ -44,10 +45,13 @@ func (r *recorder) note(name string, value float64) { r.tally.Add(name, value, 1
 
 func (r *recorder) episodes(groups []*rollout.Group) {
 	for _, g := range groups {
+		prompt := 0 // which the group reads once
 		for _, e := range g.Episodes {
 			if e.Cost.Sampled == 0 {
 				continue
 			}
+			prompt = max(prompt, e.Cost.Prompt)
+			r.read += e.Cost.Forced
 			r.answers++
 			r.sampled += e.Cost.Sampled
 			if int(e.Grade.Verdict) < len(r.verdicts) {
@@ -63,6 +67,7 @@ func (r *recorder) episodes(groups []*rollout.Group) {
 				r.surprised = r.surprised || s.Channel(engine.ChanOld) != nil
 			}
 		}
+		r.read += prompt
 	}
 }
 
@@ -124,13 +129,13 @@ func (r *recorder) summary() string {
 }
 
 // flops is the step's work by the usual count of 2 operations a parameter and token forward and 4 backward; under an adapter the base needs
-// no gradient of its weights.
+// no gradient of its weights. What frozen models and a method's own scoring take is not in it.
 func (r *recorder) flops(i engine.Info) float64 {
 	train := 6.0
 	if i.Trainable < i.Params {
 		train = 4
 	}
-	return float64(i.Params) * (train*float64(r.forwarded) + 2*float64(r.sampled))
+	return float64(i.Params) * (train*float64(r.forwarded) + 2*float64(r.sampled+r.read))
 }
 
 func (s *Session) logStep(st *Step, bar *progress.Bar, took time.Duration) error {
