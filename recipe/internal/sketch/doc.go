@@ -1,5 +1,6 @@
 // Package sketch tries the seam on paper: eleven methods that pull it in different directions, written as types and hooks that compile, without
-// results and without registration. Each ends in a comment on where the seam was awkward.
+// results and without registration. Each ends in a comment on where the seam was awkward. reft, prefix-rft, sasr and itool have become recipes since;
+// what was awkward in them is mended in the seam, and their sketches show what was asked of it.
 //
 //	sketch            needs                                      awkward
 //	reft              value, frozen start                        value after the last token; returns before whitening
