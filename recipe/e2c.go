@@ -120,14 +120,14 @@ func (m *E2CStage) Validate() error {
 func (c *E2C) Plan(b *Build) (train.Plan, error) {
 	plan := train.Plan{Nodes: []train.Node{{Name: "base", Kind: train.Eval}}}
 	if c.SFT.Steps > 0 {
-		rows, err := c.SFT.rows(b)
+		rows, err := c.SFT.demonstrations(b)
 		if err == nil {
 			err = c.SFT.hold(rows, b.Common.Seed)
 		}
 		if err != nil {
 			return plan, fmt.Errorf("%s: %w", c.SFT.Data.Path, err)
 		}
-		plan.Nodes = append(plan.Nodes, train.Node{Name: "sft", Kind: train.Train, Method: &c.SFT.SFT, Steps: c.SFT.Steps, Optim: c.SFT.Optim})
+		plan.Nodes = append(plan.Nodes, train.Node{Name: "sft", Kind: train.Train, Method: &c.SFT, Steps: c.SFT.Steps, Optim: c.SFT.Optim})
 	}
 	for i, m := range []*E2CStage{&c.RL1, &c.RL2} {
 		if m.Steps == 0 {

@@ -14,8 +14,8 @@ type E2CSFT struct {
 	Learn    string `yaml:"learn" help:"both, plan (EF-SFT) or execution"`
 }
 
-// rows makes demonstrations: a plan and an execution of each problem.
-func (m *E2CSFT) rows(b *Build) ([]*engine.Sequence, error) {
+// demonstrations are a plan and an execution of each problem.
+func (m *E2CSFT) demonstrations(b *Build) ([]*engine.Sequence, error) {
 	t, source, err := b.Problems(m.Data.Path, task.Train)
 	if err != nil {
 		return nil, err

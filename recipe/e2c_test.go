@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -131,7 +132,7 @@ func TestE2CPairs(t *testing.T) {
 	follows := map[string]float64{}
 	for _, pairs := range []string{"causal", "naive"} {
 		s := launch(t, "e2c", t.TempDir(), "sft.rows=60", "sft.pairs="+pairs)
-		m := s.Plan.Nodes[1].Method.(*SFT)
+		m := s.Plan.Nodes[1].Method.(*E2CSFT)
 		for _, row := range m.rows {
 			var ids []int32
 			for k, id := range row.Tokens {
@@ -220,5 +221,21 @@ func TestE2CSearches(t *testing.T) {
 	if l := length; len(l) != 6 || l["plan_vote_1"] != l["plan_random_1"] || !(l["plan_vote_1"] <= 48) || !(l["vote_4"] > l["plan_vote_1"]) ||
 		!(l["plan_vote_6"] > l["plan_cluster_6_2"] && l["plan_cluster_6_2"] > l["plan_vote_1"] && l["plan_judge_6"] > l["plan_vote_1"]) {
 		t.Errorf("tokens an answer: %v", l)
+	}
+}
+
+// What demonstrations are paired and learned is part of what the stage is: one cache keeps them apart.
+func TestE2CCache(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains")
+	}
+	cache, ends := filepath.Join(t.TempDir(), "cache"), map[string]string{}
+	for _, settings := range [][]string{{}, {"sft.pairs=naive"}, {"sft.learn=plan"}} {
+		s := launch(t, "e2c", t.TempDir(), append(settings, "rl1.steps=0", "rl2.steps=0", "eval.problems=0", "cache="+cache)...)
+		end := lasting(t, exec(t, s))[filepath.Join(run.CheckpointsDir, "sft@000003", "engine.state")]
+		if was, taken := ends[end]; taken || end == "" {
+			t.Errorf("%v ends where %q does", settings, was)
+		}
+		ends[end] = strings.Join(settings, " ")
 	}
 }
