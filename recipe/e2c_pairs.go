@@ -53,7 +53,7 @@ func (m *E2CSFT) row(f *rollout.Format, p *task.Problem, trace *task.Trace, key 
 	}
 	return f.DemoParts(p, []rollout.DemoPart{
 		{Span: task.SpanPlan, Text: rollout.PlanOpen + plan + rollout.PlanClose, Skip: m.Learn == "execution"},
-		{Span: task.SpanExecute, Text: "<execute>" + task.Join(execution, task.Compact), Skip: m.Learn == "plan"}})
+		{Span: task.SpanExecute, Text: rollout.ExecuteOpen + task.Join(execution, task.Compact), Skip: m.Learn == "plan"}})
 }
 
 // Validate implements config's range check.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/hone-lm/hone/rollout"
 	"github.com/hone-lm/hone/run"
 	"github.com/hone-lm/hone/task"
+	"github.com/hone-lm/hone/token"
 )
 
 // Card e2c, checks 3 and 5: the share of the plan that a right answer follows, and the advantages of a group with such rewards.
@@ -30,6 +32,7 @@ func TestE2CReward(t *testing.T) {
 		{"operators", "<plan>a-b;c*d</plan><execute>7-3=4;12*4=48|12*(7-3)", task.Correct, 1},
 		{"operators", "a-b;c+d</plan><execute>7-3=4;12*4=48|12*(7-3)", task.Correct, 0.5},
 		{"operators", "7-3=4;12*4=48|12*(7-3)", task.Correct, 0},
+		{"operators", "a*b<execute>5*3=15|15", task.Correct, 1}, // without </plan> the split is <execute>
 	} {
 		e := &rollout.Episode{Text: c.text, Grade: reward.Grade{Verdict: c.verdict, Score: 0.1}}
 		if err := (planned{kept{}, c.match}).Grade(context.Background(), []*rollout.Group{{Episodes: []*rollout.Episode{e}}}); err != nil {
@@ -56,8 +59,10 @@ func TestE2CWeights(t *testing.T) {
 	defer s.Run.Close()
 	n := &s.Plan.Nodes[len(s.Plan.Nodes)-1]
 	m := n.Method.(*E2CStage)
-	if len(m.split) != 1 {
-		t.Fatalf("</plan> is %d tokens", len(m.split))
+	split := s.Env.Format.Tok.Encode(rollout.PlanClose, token.EncodeOptions{Special: true, Joined: true})
+	execute := s.Env.Format.Tok.Encode(rollout.ExecuteOpen, token.EncodeOptions{Special: true, Joined: true})
+	if len(split) != 1 || len(execute) != 1 {
+		t.Fatalf("the tags are %d and %d tokens", len(split), len(execute))
 	}
 	batch := func(lambda float64) []engine.Row {
 		m.Lambda = lambda
@@ -70,9 +75,12 @@ func TestE2CWeights(t *testing.T) {
 	weighed, moved := batch(2), 0
 	for i, plain := range batch(1) {
 		seq, was := weighed[i].Seq, plain.Seq.Channel(engine.ChanAdvantage)
-		before := true
+		before, tag := true, split[0]
+		if !slices.Contains(seq.Tokens, tag) {
+			tag = execute[0]
+		}
 		for k, id := range seq.Tokens {
-			if id == m.split[0] && seq.KindAt(k) == engine.KindSampled {
+			if id == tag && seq.KindAt(k) == engine.KindSampled {
 				before = false
 			}
 			want := was[k]
