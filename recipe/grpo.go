@@ -54,6 +54,7 @@ func (g *GRPO) Extent() train.Extent { return train.Extent{Rows: g.Problems * g.
 // Collect samples until the step has its problems, or the refills are used up.
 func (g *GRPO) Collect(ctx context.Context, s *train.Step) ([]*rollout.Group, error) {
 	var kept []*rollout.Group
+	filtered := 0
 	for round := 0; round <= g.Refills && len(kept) < g.Problems; round++ {
 		problems, err := s.Problems(g.Problems - len(kept))
 		if err != nil {
@@ -70,9 +71,12 @@ func (g *GRPO) Collect(ctx context.Context, s *train.Step) ([]*rollout.Group, er
 			if g.Filter == "none" || round == g.Refills || rollout.Varies(group) {
 				kept = append(kept, group)
 			} else {
-				s.Note("filtered", 1)
+				filtered++
 			}
 		}
+	}
+	if filtered > 0 {
+		s.Note("filtered", float64(filtered)) // once: a step's value is the mean of what is noted
 	}
 	dropped, err := rollout.FillAdvantage(kept, objective.GroupAdvantage(g.Advantage), objective.AdvantageEps)
 	if dropped > 0 {
