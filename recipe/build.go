@@ -25,6 +25,7 @@ type Build struct {
 	Context int      // longest sequence in tokens
 	Held    []string // texts of the evaluation: training rows that repeat them are left out
 	Dropped int      // how many were
+	Long    int      // rows left out because the context does not hold them
 	heldIDs map[string]bool
 }
 
@@ -194,10 +195,7 @@ func (b *Build) examples(ref string, form task.Form) (func(i int) (*engine.Seque
 	if err != nil {
 		return nil, err
 	}
-	wording := task.Compact
-	if r, _ := task.ParseRef(ref); r.Options["wording"] == string(task.Natural) {
-		wording = task.Natural
-	}
+	wording := wordingOf(ref)
 	return func(i int) (*engine.Sequence, error) {
 		p, err := source.At(i)
 		if err != nil {
@@ -213,6 +211,14 @@ func (b *Build) examples(ref string, form task.Form) (func(i int) (*engine.Seque
 		}
 		return b.Format.Demo(p, task.Join(parts, wording))
 	}, nil
+}
+
+// wordingOf is the wording that a task's reference asks for.
+func wordingOf(ref string) task.Wording {
+	if r, err := task.ParseRef(ref); err == nil && r.Options["wording"] == string(task.Natural) {
+		return task.Natural
+	}
+	return task.Compact
 }
 
 // Rows reads and encodes a data file; a task's name in place of a file gives its demonstrations.
@@ -330,5 +336,5 @@ type DataConfig struct {
 	Rows       int    `yaml:"rows" help:"rows used; 0 = all of a file"`
 	Form       string `yaml:"form" help:"of a task's demonstrations: short, verbose, padded or planned"`
 	TrainOn    string `yaml:"train_on" help:"answers, last or all"`
-	TooLong    string `yaml:"too_long" help:"rows longer than the context: error, truncate or split"`
+	TooLong    string `yaml:"too_long" help:"rows longer than the context: error, truncate or split; of e2c and itool: error or drop"`
 }

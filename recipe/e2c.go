@@ -143,7 +143,11 @@ func (c *E2C) Plan(b *Build) (train.Plan, error) {
 		if m.Steps == 0 {
 			continue
 		}
-		n, err := m.GRPO.node(b, fmt.Sprintf("rl%d", i+1), m.Steps, m.Passes, m.Minibatches, m.Optim)
+		name := fmt.Sprintf("rl%d", i+1)
+		if m.Match == "operators" && wordingOf(m.Task) == task.Natural {
+			return plan, fmt.Errorf("%s.match=operators reads compact plans, and %s.task=%s words them in English: set %s.match to titles (of numbered lines) or none", name, name, m.Task, name)
+		}
+		n, err := m.GRPO.node(b, name, m.Steps, m.Passes, m.Minibatches, m.Optim)
 		if err != nil {
 			return plan, err
 		}

@@ -3,6 +3,7 @@ package recipe
 import (
 	"context"
 	"errors"
+	"io"
 	"math"
 	"path/filepath"
 	"slices"
@@ -245,5 +246,56 @@ func TestE2CCache(t *testing.T) {
 			t.Errorf("%v ends where %q does", settings, was)
 		}
 		ends[end] = strings.Join(settings, " ")
+	}
+}
+
+// Demonstrations behind the context, those that repeat evaluation text, and settings that nothing reads are not passed over.
+func TestE2CData(t *testing.T) {
+	for setting, want := range map[string]string{
+		"context=40": "set too_long=drop", "sft.form=verbose": "form=planned", "sft.train_on=all": "learn", "sft.prompt=q": "no columns", "sft.completion=a": "no columns", "sft.too_long=split": "error, drop",
+		"rl2.task=countdown?wording=natural": "rl2.match",
+	} {
+		_, cfg, err := Parse("e2c", "", nil, append(quick("e2c"), setting))
+		if err == nil {
+			_, err = Start(context.Background(), cfg, nil, io.Discard)
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", setting, err)
+		}
+	}
+	rows := func(c *E2C, b *Build) []*engine.Sequence {
+		t.Helper()
+		out, err := c.SFT.demonstrations(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	for wording, want := range map[string]string{"compact": ";", "natural": "#### "} {
+		_, cfg, err := Parse("e2c", "", nil, append(quick("e2c"), "sft.too_long=drop", "sft.data=countdown?level=3&wording="+wording))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := cfg.(*E2C)
+		l, err := LoadModel(c.Shared())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := &Build{Format: l.Format, Common: c.Shared(), Context: 512}
+		all := rows(c, b)
+		if text := b.Format.Tok.Decode(all[0].Tokens, true); !strings.Contains(text, want) {
+			t.Errorf("%s: %q", wording, text)
+		}
+		b.Context = len(slices.MaxFunc(all, func(a, b *engine.Sequence) int { return len(a.Tokens) - len(b.Tokens) }).Tokens) - 1
+		if some := rows(c, b); len(some)+b.Long != 40 || b.Long == 0 {
+			t.Errorf("%s: %d rows of 40, and %d that are too long", wording, len(some), b.Long)
+		}
+		if wording == "natural" {
+			continue // every row has the same words
+		}
+		b.Context, b.Held = 512, []string{b.Format.Tok.Decode(all[0].Tokens, true)}
+		if some := rows(c, b); len(some)+b.Dropped != 40 || b.Dropped == 0 {
+			t.Errorf("%d rows of 40, and %d that repeat evaluation text", len(some), b.Dropped)
+		}
 	}
 }

@@ -24,3 +24,18 @@ func taskOf(path string) string {
 	}
 	return ""
 }
+
+// unread is a setting that a stage does not read: what it says, what it says unless it is set, and what to do instead.
+type unread struct {
+	field, got, normal, instead string
+}
+
+// refuse names the first of settings that are set and would be ignored.
+func refuse(settings ...unread) error {
+	for _, u := range settings {
+		if u.got != u.normal {
+			return &config.FieldError{Field: u.field, Msg: fmt.Sprintf("%q is not read here: %s", u.got, u.instead)}
+		}
+	}
+	return nil
+}
