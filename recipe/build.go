@@ -176,6 +176,9 @@ func (b *Build) unheld(ref string, list []*task.Problem) ([]*task.Problem, error
 
 // Demos turns problems of a task's training split into demonstrations: the expert's trace in a form.
 func (b *Build) Demos(ref string, form task.Form, n int) ([]*engine.Sequence, error) {
+	if n < 1 {
+		return nil, fmt.Errorf("data=%s: rows=%d, but a task has as many rows as one asks for: set rows to at least 1", ref, n)
+	}
 	example, err := b.examples(ref, form)
 	if err != nil {
 		return nil, err
