@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/hone-lm/hone/train"
@@ -31,6 +32,30 @@ func TestIToolDefaultFits(t *testing.T) {
 	for seed := 1; seed <= 3; seed++ {
 		if err := dryRun("itool", false, fmt.Sprintf("seed=%d", seed), "context=480"); err != nil {
 			t.Errorf("seed %d: %v", seed, err)
+		}
+	}
+}
+
+// More minibatches than a step has groups would make fewer updates than the settings say, and than other arms make; and a task has as many rows as
+// one asks for, so none is no number of rows.
+func TestRefusedBeforeWork(t *testing.T) {
+	for _, c := range []struct{ name, settings, want string }{
+		{"reft", "arm=grpo rl.minibatches=16", "arm=grpo: minibatches=16, but a step has 8 groups"},
+		{"reft", "rl.minibatches=65", "rl: minibatches=65, but a step has 64 groups"},
+		{"grpo", "minibatches=33", "use at most 32"},
+		{"ppo", "minibatches=65", "use at most 64"},
+		{"e2c", "rl2.minibatches=17", "rl2: minibatches=17"},
+		{"reft", "sft.rows=0", "set rows to at least 1"},
+		{"sft", "rows=0", "set rows to at least 1"},
+		{"sft", "rows=-1", "set rows to at least 1"},
+	} {
+		if err := dryRun(c.name, false, append(strings.Fields(c.settings), "eval.problems=5")...); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s %s: %v", c.name, c.settings, err)
+		}
+	}
+	for _, good := range []string{"arm=grpo rl.minibatches=8", "rl.minibatches=64"} {
+		if err := dryRun("reft", false, strings.Fields(good)...); err != nil {
+			t.Errorf("reft %s: %v", good, err)
 		}
 	}
 }

@@ -142,6 +142,9 @@ func (g *GRPO) Validate() error {
 // node makes the stage.
 func (g *GRPO) node(b *Build, name string, steps, passes, minibatches int, o train.Optim) (train.Node, error) {
 	t, source, err := b.Problems(g.Task, task.Train)
+	if err == nil {
+		err = dealable(name, minibatches, g.Problems)
+	}
 	params := engine.Params{Temperature: float32(g.Temperature), MaxTokens: g.MaxTokens}
 	return train.Node{Name: name, Kind: train.Train, Method: g, Steps: steps, Passes: passes, Minibatches: minibatches, Optim: o, Source: source, Grader: t, Params: params}, err
 }

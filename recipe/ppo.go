@@ -224,6 +224,9 @@ func (p *PPO) node(b *Build, name string, steps, passes, minibatches int, o trai
 		t, list, err = b.Asked(p.Task, p.Questions, p.answered)
 		source = b.epochs(list)
 	}
+	if err == nil {
+		err = dealable(name, minibatches, p.Problems)
+	}
 	params := engine.Params{Temperature: float32(p.Temperature), MaxTokens: p.MaxTokens}
 	return train.Node{Name: name, Kind: train.Train, Method: p, Steps: steps, Passes: passes, Minibatches: minibatches, Optim: o, Source: source, Grader: t, Params: params}, err
 }

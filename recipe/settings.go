@@ -25,6 +25,14 @@ func taskOf(path string) string {
 	return ""
 }
 
+// dealable checks that every minibatch of a step gets a group: an empty one makes no update.
+func dealable(stage string, minibatches, groups int) error {
+	if minibatches > max(1, groups) {
+		return fmt.Errorf("%s: minibatches=%d, but a step has %d groups of answers to deal out, one of each problem: use at most %d minibatches, or more problems", stage, minibatches, groups, groups)
+	}
+	return nil
+}
+
 // unread is a setting that a stage does not read: what it says, what it says unless it is set, and what to do instead.
 type unread struct {
 	field, got, normal, instead string
