@@ -94,6 +94,10 @@ func TestReductionsOfDefaults(t *testing.T) {
 		{"pear", ones, "warmup-grpo", "sft.steps=90 sft.rows=5000 grpo.steps=100 grpo.problems=16 grpo.max_tokens=48"},
 		{"pear", ones + " grpo.steps=0", "sft", "steps=90"},
 		{"pear", ones + " grpo.steps=0 sft.power=1", "dft", "steps=90"},
+		{"e2c", "sft.steps=0 rl2.steps=0 rl1.forced=false", "grpo", "steps=40 problems=16 max_tokens=48 temperature=1.2"},
+		{"itool", "iterations=0 sft.order=shuffled", "sft", "data=tool_calls?tools=3&levels=1-2 rows=2000 batch=32 steps=300"},
+		{"curiosft", "sft.alpha=0 warmup.steps=0", "warmup-grpo", "sft.steps=200 sft.rows=2000 sft.batch=32 sft.schedule=cosine sft.min_lr=1e-7 grpo.steps=100 grpo.problems=16"},
+		{"curiosft", "sft.alpha=0 warmup.steps=0 grpo.steps=0", "sft", "steps=200 rows=2000 batch=32 schedule=cosine min_lr=1e-7"},
 	} {
 		page, err := docs.Recipe(c.name)
 		if err != nil {
