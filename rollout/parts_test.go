@@ -1,10 +1,14 @@
 package rollout
 
 import (
+	"fmt"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/hone-lm/hone/engine"
+	"github.com/hone-lm/hone/token"
 )
 
 // The split is the first tag's, else the second's; tags may begin and end within a token, and those of the prompt are none.
@@ -32,5 +36,25 @@ func TestWeighAdvantage(t *testing.T) {
 		if got := s.Channel(engine.ChanAdvantage); !slices.Equal(got, append([]float32{0, 0}, c.want...)) {
 			t.Errorf("%v: %v, want %v", c.tokens, got, c.want)
 		}
+	}
+}
+
+// A real vocabulary that merges the tags' edges: the ids of </plan> alone are nowhere in the answer, and the split is found.
+func TestWeighAdvantageMerged(t *testing.T) {
+	tok, err := token.Load(filepath.Join("..", "..", "shared", "models", "smollm2-135m-instruct", "SmolLM2-135M-Instruct.Q4_1.gguf"))
+	if err != nil {
+		t.Skip(err)
+	}
+	ids := tok.Encode("a*b</plan><execute>5*3=15|15", token.EncodeOptions{})
+	s := &engine.Sequence{Tokens: ids, Kind: slices.Repeat([]engine.Kind{engine.KindSampled}, len(ids))}
+	e := &Episode{Segs: []*engine.Sequence{s}}
+	SetAdvantage(e, 1)
+	WeighAdvantage(tok, e, 2, PlanClose, ExecuteOpen)
+	n := slices.Index(s.Channel(engine.ChanAdvantage), 1)
+	if n < 1 || tok.Decode(ids[:n], true) != "a*b" {
+		t.Errorf("%d of %d tokens are the plan's", n, len(ids))
+	}
+	if alone := tok.Encode(PlanClose, token.EncodeOptions{}); strings.Contains(fmt.Sprint(ids), strings.Trim(fmt.Sprint(alone), "[]")) {
+		t.Skip("the ids of the tag are there: this vocabulary shows nothing")
 	}
 }
