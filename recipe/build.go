@@ -25,6 +25,7 @@ type Build struct {
 	Context int      // longest sequence in tokens
 	Held    []string // texts of the evaluation: training rows that repeat them are left out
 	Dropped int      // how many were
+	Long    int      // rows left out because the context does not hold them
 	heldIDs map[string]bool
 }
 
@@ -175,6 +176,9 @@ func (b *Build) unheld(ref string, list []*task.Problem) ([]*task.Problem, error
 
 // Demos turns problems of a task's training split into demonstrations: the expert's trace in a form.
 func (b *Build) Demos(ref string, form task.Form, n int) ([]*engine.Sequence, error) {
+	if n < 1 {
+		return nil, fmt.Errorf("data=%s: rows=%d, but a task has as many rows as one asks for: set rows to at least 1", ref, n)
+	}
 	example, err := b.examples(ref, form)
 	if err != nil {
 		return nil, err
@@ -194,10 +198,7 @@ func (b *Build) examples(ref string, form task.Form) (func(i int) (*engine.Seque
 	if err != nil {
 		return nil, err
 	}
-	wording := task.Compact
-	if r, _ := task.ParseRef(ref); r.Options["wording"] == string(task.Natural) {
-		wording = task.Natural
-	}
+	wording := wordingOf(ref)
 	return func(i int) (*engine.Sequence, error) {
 		p, err := source.At(i)
 		if err != nil {
@@ -213,6 +214,14 @@ func (b *Build) examples(ref string, form task.Form) (func(i int) (*engine.Seque
 		}
 		return b.Format.Demo(p, task.Join(parts, wording))
 	}, nil
+}
+
+// wordingOf is the wording that a task's reference asks for.
+func wordingOf(ref string) task.Wording {
+	if r, err := task.ParseRef(ref); err == nil && r.Options["wording"] == string(task.Natural) {
+		return task.Natural
+	}
+	return task.Compact
 }
 
 // Rows reads and encodes a data file; a task's name in place of a file gives its demonstrations.
@@ -330,5 +339,5 @@ type DataConfig struct {
 	Rows       int    `yaml:"rows" help:"rows used; 0 = all of a file"`
 	Form       string `yaml:"form" help:"of a task's demonstrations: short, verbose, padded or planned"`
 	TrainOn    string `yaml:"train_on" help:"answers, last or all"`
-	TooLong    string `yaml:"too_long" help:"rows longer than the context: error, truncate or split"`
+	TooLong    string `yaml:"too_long" help:"rows longer than the context: error, truncate or split; of e2c and itool: error or drop"`
 }

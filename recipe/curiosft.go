@@ -37,7 +37,7 @@ type CurioSFT struct {
 	Entropy    float64 `yaml:"entropy" help:"weight of an entropy bonus beside the loss (a baseline); 0 = off"`
 	EntropyTop float64 `yaml:"entropy_top" help:"share of a step's tokens, those of highest entropy, that get the bonus"`
 
-	skip  int // batches of demonstrations that the warm-up has used
+	skip  int // batches of demonstrations that are the warm-up's, used or not
 	state curioState
 }
 
@@ -98,7 +98,7 @@ func (m *CurioSFT) temperature() objective.Temperature {
 	return e
 }
 
-// Collect takes the rows that follow the warm-up's.
+// Collect takes the rows that follow those planned for the warm-up.
 func (m *CurioSFT) Collect(ctx context.Context, s *train.Step) ([]*rollout.Group, error) {
 	at := *s
 	at.Index += m.skip

@@ -36,7 +36,8 @@ func (m *CurioSFT) Validate() error {
 	return m.SFT.Validate()
 }
 
-// CurioSFTConfig are the settings of `hone run curiosft`: a warm-up on the demonstrations of sft, which goes on where it ends, and GRPO.
+// CurioSFTConfig are the settings of `hone run curiosft`: a warm-up on the demonstrations of sft, which goes on where it
+// is planned to end, and GRPO.
 type CurioSFTConfig struct {
 	train.Common `yaml:",inline"`
 	Warmup       Stage      `yaml:"warmup"`
@@ -68,7 +69,7 @@ func (c *CurioSFTConfig) Plan(b *Build) (train.Plan, error) {
 	if c.Warmup.Steps > 0 {
 		plan.Nodes = append(plan.Nodes, first)
 	}
-	c.SFT.CurioSFT.SFT, c.SFT.skip = warm, c.Warmup.Steps
+	c.SFT.CurioSFT.SFT, c.SFT.skip = warm, c.Warmup.Steps // as planned, wherever patience ends it
 	if c.SFT.Steps > 0 {
 		plan.Nodes = append(plan.Nodes, train.Node{Name: "sft", Kind: train.Train, Method: &c.SFT.CurioSFT, Steps: c.SFT.Steps, Optim: c.SFT.Optim})
 	}

@@ -432,3 +432,23 @@ func TestCurioSFTClaim(t *testing.T) {
 		}
 	}
 }
+
+// The stage's rows are those behind the steps planned for the warm-up, as the page says, also where patience may end it before.
+func TestCurioSFTFollows(t *testing.T) {
+	s := launch(t, "curiosft", t.TempDir(), "warmup.steps=3", "sft.valid=0.3", "sft.valid_every=1", "sft.patience=1")
+	defer s.Run.Close()
+	m, warm := s.Plan.Nodes[2].Method.(*CurioSFT), s.Plan.Nodes[1].Method.(*SFT)
+	got, err := m.Collect(context.Background(), &train.Step{Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for index := range 4 {
+		rows, err := warm.Collect(context.Background(), &train.Step{Seed: 1, Index: index})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if same := got[0].Key == rows[0].Key; same != (index == 3) {
+			t.Errorf("the first rows are those of step %d of the warm-up: %v", index, same)
+		}
+	}
+}

@@ -9,7 +9,6 @@ import (
 	"github.com/hone-lm/hone/reward"
 	"github.com/hone-lm/hone/rollout"
 	"github.com/hone-lm/hone/task"
-	"github.com/hone-lm/hone/token"
 	"github.com/hone-lm/hone/train"
 )
 
@@ -18,10 +17,11 @@ import (
 // SFT on <plan>p</plan><execute>e teaches the two phases. GRPO then takes two stages. An answer's reward is 0 when it is wrong; a right one
 // has 1, or with match (titles of the plan that the execution takes up) / max(1, titles of the plan). The advantage of token t of answer i is
 //
-//	A_i = (r_i - mean) / (sample std + 1e-6) in the group,   A_{i,t} = lambda A_i before the first </plan>, A_i from it on
+//	A_i = (r_i - mean) / (sample std + 1e-6) in the group,   A_{i,t} = lambda A_i before the split, A_i from it on
 //	loss = - sum_t min(rho A_{i,t}, clip(rho, 1-0.2, 1+0.2) A_{i,t}) / tokens of the step
 //
-// with lambda 1 and no match in the first stage, lambda 2 and match in the second. An answer without </plan> has lambda everywhere.
+// with lambda 1 and no match in the first stage, lambda 2 and match in the second. The split is the first </plan>,
+// else the first <execute>; an answer without either has lambda everywhere.
 // sft.learn=plan is EF-SFT, which learns a new domain from plans alone. At test time eval.searches
 // samples many plans and executes few (rollout.PlanSearch: vote, clusters, the model as judge, any one). Left out: the terms for entropy and KL,
 // which the code multiplies by 0, and the loop of the paper's third version.
@@ -38,7 +38,6 @@ type E2CStage struct {
 	Lambda    float64 `yaml:"lambda" help:"factor of the plan's advantages"`
 	Match     string  `yaml:"match" help:"share of the plan that a right answer must follow: none, operators (of a compact plan, in their order) or titles (of numbered lines)"`
 	Forced    bool    `yaml:"forced" help:"answers begin with a plan tag that is given, not sampled"`
-	split     []int32 // </plan>
 }
 
 // planned grades by a task's check, and a right answer by how far it follows its plan.
@@ -56,8 +55,7 @@ func (g planned) Grade(ctx context.Context, groups []*rollout.Group) error {
 		if !e.Grade.Valid() {
 			continue
 		}
-		plan, execution, _ := strings.Cut(e.Text, rollout.PlanClose)
-		plan, execution = strings.TrimPrefix(plan, rollout.PlanOpen), strings.TrimPrefix(execution, "<execute>")
+		plan, execution, _ := splitPlan(e.Text)
 		var matched, titles int
 		if g.match == "titles" {
 			matched, titles = reward.PlanMatch(plan, execution)
@@ -70,6 +68,16 @@ func (g planned) Grade(ctx context.Context, groups []*rollout.Group) error {
 		e.Grade.Score = e.Grade.Correct() * follows
 	}
 	return nil
+}
+
+// splitPlan parts an answer at its first </plan>, or, where it has none, at its first <execute>.
+func splitPlan(text string) (plan, execution string, ok bool) {
+	if plan, execution, ok = strings.Cut(text, rollout.PlanClose); ok {
+		execution = strings.TrimPrefix(execution, rollout.ExecuteOpen)
+	} else {
+		plan, execution, ok = strings.Cut(text, rollout.ExecuteOpen)
+	}
+	return strings.TrimPrefix(plan, rollout.PlanOpen), execution, ok
 }
 
 // Prepare puts the plan's share over the task's grader.
@@ -90,12 +98,14 @@ func (m *E2CStage) Collect(ctx context.Context, s *train.Step) ([]*rollout.Group
 		defer func() { s.Format = plain }()
 	}
 	groups, err := m.GRPO.Collect(ctx, s)
+	unplanned := 0
 	for _, e := range rollout.Episodes(groups) {
-		if !strings.Contains(e.Text, rollout.PlanClose) {
-			s.Note("no_plan", 1)
+		if _, _, ok := splitPlan(e.Text); !ok {
+			unplanned++
 		}
-		rollout.WeighAdvantage(e, m.split, m.Lambda)
+		rollout.WeighAdvantage(s.Format.Tok, e, m.Lambda, rollout.PlanClose, rollout.ExecuteOpen)
 	}
+	s.Note("no_plan", float64(unplanned)) // once: a step's value is the mean of what is noted
 	return groups, err
 }
 
@@ -120,24 +130,27 @@ func (m *E2CStage) Validate() error {
 func (c *E2C) Plan(b *Build) (train.Plan, error) {
 	plan := train.Plan{Nodes: []train.Node{{Name: "base", Kind: train.Eval}}}
 	if c.SFT.Steps > 0 {
-		rows, err := c.SFT.rows(b)
+		rows, err := c.SFT.demonstrations(b)
 		if err == nil {
 			err = c.SFT.hold(rows, b.Common.Seed)
 		}
 		if err != nil {
 			return plan, fmt.Errorf("%s: %w", c.SFT.Data.Path, err)
 		}
-		plan.Nodes = append(plan.Nodes, train.Node{Name: "sft", Kind: train.Train, Method: &c.SFT.SFT, Steps: c.SFT.Steps, Optim: c.SFT.Optim})
+		plan.Nodes = append(plan.Nodes, train.Node{Name: "sft", Kind: train.Train, Method: &c.SFT, Steps: c.SFT.Steps, Optim: c.SFT.Optim})
 	}
 	for i, m := range []*E2CStage{&c.RL1, &c.RL2} {
 		if m.Steps == 0 {
 			continue
 		}
-		n, err := m.GRPO.node(b, fmt.Sprintf("rl%d", i+1), m.Steps, m.Passes, m.Minibatches, m.Optim)
+		name := fmt.Sprintf("rl%d", i+1)
+		if m.Match == "operators" && wordingOf(m.Task) == task.Natural {
+			return plan, fmt.Errorf("%s.match=operators reads compact plans, and %s.task=%s words them in English: set %s.match to titles (of numbered lines) or none", name, name, m.Task, name)
+		}
+		n, err := m.GRPO.node(b, name, m.Steps, m.Passes, m.Minibatches, m.Optim)
 		if err != nil {
 			return plan, err
 		}
-		m.split = b.Format.Tok.Encode(rollout.PlanClose, token.EncodeOptions{Special: true, Joined: true}) // behind the plan
 		n.Method = m
 		plan.Nodes = append(plan.Nodes, n)
 	}

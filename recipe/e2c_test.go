@@ -3,7 +3,10 @@ package recipe
 import (
 	"context"
 	"errors"
+	"io"
 	"math"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,6 +17,7 @@ import (
 	"github.com/hone-lm/hone/rollout"
 	"github.com/hone-lm/hone/run"
 	"github.com/hone-lm/hone/task"
+	"github.com/hone-lm/hone/token"
 )
 
 // e2c, checks 3 and 5: the share of the plan that a right answer follows, and the advantages of a group with such rewards.
@@ -29,6 +33,7 @@ func TestE2CReward(t *testing.T) {
 		{"operators", "<plan>a-b;c*d</plan><execute>7-3=4;12*4=48|12*(7-3)", task.Correct, 1},
 		{"operators", "a-b;c+d</plan><execute>7-3=4;12*4=48|12*(7-3)", task.Correct, 0.5},
 		{"operators", "7-3=4;12*4=48|12*(7-3)", task.Correct, 0},
+		{"operators", "a*b<execute>5*3=15|15", task.Correct, 1}, // without </plan> the split is <execute>
 	} {
 		e := &rollout.Episode{Text: c.text, Grade: reward.Grade{Verdict: c.verdict, Score: 0.1}}
 		if err := (planned{kept{}, c.match}).Grade(context.Background(), []*rollout.Group{{Episodes: []*rollout.Episode{e}}}); err != nil {
@@ -55,8 +60,10 @@ func TestE2CWeights(t *testing.T) {
 	defer s.Run.Close()
 	n := &s.Plan.Nodes[len(s.Plan.Nodes)-1]
 	m := n.Method.(*E2CStage)
-	if len(m.split) != 1 {
-		t.Fatalf("</plan> is %d tokens", len(m.split))
+	split := s.Env.Format.Tok.Encode(rollout.PlanClose, token.EncodeOptions{Special: true, Joined: true})
+	execute := s.Env.Format.Tok.Encode(rollout.ExecuteOpen, token.EncodeOptions{Special: true, Joined: true})
+	if len(split) != 1 || len(execute) != 1 {
+		t.Fatalf("the tags are %d and %d tokens", len(split), len(execute))
 	}
 	batch := func(lambda float64) []engine.Row {
 		m.Lambda = lambda
@@ -69,9 +76,12 @@ func TestE2CWeights(t *testing.T) {
 	weighed, moved := batch(2), 0
 	for i, plain := range batch(1) {
 		seq, was := weighed[i].Seq, plain.Seq.Channel(engine.ChanAdvantage)
-		before := true
+		before, tag := true, split[0]
+		if !slices.Contains(seq.Tokens, tag) {
+			tag = execute[0]
+		}
 		for k, id := range seq.Tokens {
-			if id == m.split[0] && seq.KindAt(k) == engine.KindSampled {
+			if id == tag && seq.KindAt(k) == engine.KindSampled {
 				before = false
 			}
 			want := was[k]
@@ -131,7 +141,7 @@ func TestE2CPairs(t *testing.T) {
 	follows := map[string]float64{}
 	for _, pairs := range []string{"causal", "naive"} {
 		s := launch(t, "e2c", t.TempDir(), "sft.rows=60", "sft.pairs="+pairs)
-		m := s.Plan.Nodes[1].Method.(*SFT)
+		m := s.Plan.Nodes[1].Method.(*E2CSFT)
 		for _, row := range m.rows {
 			var ids []int32
 			for k, id := range row.Tokens {
@@ -220,5 +230,72 @@ func TestE2CSearches(t *testing.T) {
 	if l := length; len(l) != 6 || l["plan_vote_1"] != l["plan_random_1"] || !(l["plan_vote_1"] <= 48) || !(l["vote_4"] > l["plan_vote_1"]) ||
 		!(l["plan_vote_6"] > l["plan_cluster_6_2"] && l["plan_cluster_6_2"] > l["plan_vote_1"] && l["plan_judge_6"] > l["plan_vote_1"]) {
 		t.Errorf("tokens an answer: %v", l)
+	}
+}
+
+// What demonstrations are paired and learned is part of what the stage is: one cache keeps them apart.
+func TestE2CCache(t *testing.T) {
+	if testing.Short() {
+		t.Skip("trains")
+	}
+	cache, ends := filepath.Join(t.TempDir(), "cache"), map[string]string{}
+	for _, settings := range [][]string{{}, {"sft.pairs=naive"}, {"sft.learn=plan"}} {
+		s := launch(t, "e2c", t.TempDir(), append(settings, "rl1.steps=0", "rl2.steps=0", "eval.problems=0", "cache="+cache)...)
+		end := lasting(t, exec(t, s))[filepath.Join(run.CheckpointsDir, "sft@000003", "engine.state")]
+		if was, taken := ends[end]; taken || end == "" {
+			t.Errorf("%v ends where %q does", settings, was)
+		}
+		ends[end] = strings.Join(settings, " ")
+	}
+}
+
+// Demonstrations behind the context, those that repeat evaluation text, and settings that nothing reads are not passed over.
+func TestE2CData(t *testing.T) {
+	for setting, want := range map[string]string{
+		"context=40": "set too_long=drop", "sft.form=verbose": "form=planned", "sft.train_on=all": "learn", "sft.prompt=q": "no columns", "sft.completion=a": "no columns", "sft.too_long=split": "error, drop",
+		"rl2.task=countdown?wording=natural": "rl2.match",
+	} {
+		_, cfg, err := Parse("e2c", "", nil, append(quick("e2c"), setting))
+		if err == nil {
+			_, err = Start(context.Background(), cfg, nil, io.Discard)
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", setting, err)
+		}
+	}
+	rows := func(c *E2C, b *Build) []*engine.Sequence {
+		t.Helper()
+		out, err := c.SFT.demonstrations(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	for wording, want := range map[string]string{"compact": ";", "natural": "#### "} {
+		_, cfg, err := Parse("e2c", "", nil, append(quick("e2c"), "sft.too_long=drop", "sft.data=countdown?level=3&wording="+wording))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := cfg.(*E2C)
+		l, err := LoadModel(c.Shared())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := &Build{Format: l.Format, Common: c.Shared(), Context: 512}
+		all := rows(c, b)
+		if text := b.Format.Tok.Decode(all[0].Tokens, true); !strings.Contains(text, want) {
+			t.Errorf("%s: %q", wording, text)
+		}
+		b.Context = len(slices.MaxFunc(all, func(a, b *engine.Sequence) int { return len(a.Tokens) - len(b.Tokens) }).Tokens) - 1
+		if some := rows(c, b); len(some)+b.Long != 40 || b.Long == 0 {
+			t.Errorf("%s: %d rows of 40, and %d that are too long", wording, len(some), b.Long)
+		}
+		if wording == "natural" {
+			continue // every row has the same words
+		}
+		b.Context, b.Held = 512, []string{b.Format.Tok.Decode(all[0].Tokens, true)}
+		if some := rows(c, b); len(some)+b.Dropped != 40 || b.Dropped == 0 {
+			t.Errorf("%d rows of 40, and %d that repeat evaluation text", len(some), b.Dropped)
+		}
 	}
 }

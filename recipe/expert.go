@@ -18,10 +18,7 @@ func (b *Build) Expert(ref string, form task.Form) (func(p *task.Problem) (*engi
 	if err != nil {
 		return nil, err
 	}
-	wording := task.Compact
-	if r.Options["wording"] == string(task.Natural) {
-		wording = task.Natural
-	}
+	wording := wordingOf(ref)
 	return func(p *task.Problem) (*engine.Sequence, error) {
 		trace, err := t.Expert(p)
 		if err != nil {

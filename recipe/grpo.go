@@ -54,6 +54,7 @@ func (g *GRPO) Extent() train.Extent { return train.Extent{Rows: g.Problems * g.
 // Collect samples until the step has its problems, or the refills are used up.
 func (g *GRPO) Collect(ctx context.Context, s *train.Step) ([]*rollout.Group, error) {
 	var kept []*rollout.Group
+	filtered := 0
 	for round := 0; round <= g.Refills && len(kept) < g.Problems; round++ {
 		problems, err := s.Problems(g.Problems - len(kept))
 		if err != nil {
@@ -70,9 +71,12 @@ func (g *GRPO) Collect(ctx context.Context, s *train.Step) ([]*rollout.Group, er
 			if g.Filter == "none" || round == g.Refills || rollout.Varies(group) {
 				kept = append(kept, group)
 			} else {
-				s.Note("filtered", 1)
+				filtered++
 			}
 		}
+	}
+	if filtered > 0 {
+		s.Note("filtered", float64(filtered)) // once: a step's value is the mean of what is noted
 	}
 	dropped, err := rollout.FillAdvantage(kept, objective.GroupAdvantage(g.Advantage), objective.AdvantageEps)
 	if dropped > 0 {
@@ -138,6 +142,9 @@ func (g *GRPO) Validate() error {
 // node makes the stage.
 func (g *GRPO) node(b *Build, name string, steps, passes, minibatches int, o train.Optim) (train.Node, error) {
 	t, source, err := b.Problems(g.Task, task.Train)
+	if err == nil {
+		err = dealable(name, minibatches, g.Problems)
+	}
 	params := engine.Params{Temperature: float32(g.Temperature), MaxTokens: g.MaxTokens}
 	return train.Node{Name: name, Kind: train.Train, Method: g, Steps: steps, Passes: passes, Minibatches: minibatches, Optim: o, Source: source, Grader: t, Params: params}, err
 }

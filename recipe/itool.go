@@ -42,6 +42,15 @@ func (c *ITool) Validate() error {
 	if c.Iterations < 0 {
 		return &config.FieldError{Field: "iterations", Msg: fmt.Sprintf("%d: want 0 (SFT alone) or more", c.Iterations)}
 	}
+	d := c.SFT.Data
+	const instead = "the task's reference calls are the answers"
+	if err := refuse(unread{"sft.prompt", d.Prompt, "", instead + ", so there are no columns"}, unread{"sft.completion", d.Completion, "", instead + ", so there are no columns"},
+		unread{"sft.train_on", d.TrainOn, "answers", instead + ", and they alone are learned: leave train_on=answers"}); err != nil {
+		return err
+	}
+	if err := oneOf("sft.too_long", d.TooLong, []string{"error", "drop"}); err != nil {
+		return err
+	}
 	return c.Common.Validate()
 }
 
@@ -85,7 +94,8 @@ func (c *ITool) sft(b *Build, examples []toolExample) (train.Node, error) {
 	return c.SFT.node(b, "sft", rows)
 }
 
-const itoolTask = "tool_calls?tools=3-6"
+// itoolTask fits the nano model's context, as more tools do not.
+const itoolTask = itoolEasy
 
 func init() {
 	Register(Paper{Name: "itool", Title: "iTool: Boosting Tool Use of Large Language Models via Iterative Reinforced Fine-Tuning", ArXiv: "2501.09766",

@@ -102,7 +102,7 @@ func (m *itoolSearch) choose(ctx context.Context, s *train.Step) error {
 	}
 	m.state.Selected = rollout.Hardest(ppl, calls, m.Search.Ratio)
 	for _, i := range m.state.Selected {
-		s.Note("perplexity", ppl[i]/float64(len(m.state.Selected)))
+		s.Note("perplexity", ppl[i])
 	}
 	return nil
 }
@@ -129,7 +129,7 @@ func (m *itoolSearch) Collect(ctx context.Context, s *train.Step) ([]*rollout.Gr
 	groups := make([]*rollout.Group, len(trees))
 	for i, t := range trees {
 		pairs := filter.Pairs(t)
-		s.Note("pairs", float64(len(pairs))/float64(len(trees)))
+		s.Note("pairs", float64(len(pairs)))
 		groups[i] = treeGroup(t, pairs)
 	}
 	return groups, nil

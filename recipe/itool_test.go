@@ -339,12 +339,12 @@ func TestIToolData(t *testing.T) {
 	}
 	b.Context = 100
 	d.Path = "tool_calls?tools=3-12"
-	if _, err := b.toolExamples(d); err == nil || !strings.Contains(err.Error(), "too_long=drop") {
+	if _, err := b.toolExamples(d); err == nil || !strings.Contains(err.Error(), "too_long=drop") || strings.Contains(err.Error(), "truncate") {
 		t.Errorf("too long: %v", err)
 	}
-	d.TooLong, d.Rows = "drop", 50
-	if got, err := b.toolExamples(d); err == nil && len(got) == 50 {
-		t.Errorf("kept %d of 50 rows", len(got))
+	d.TooLong, d.Rows, b.Context = "drop", 50, 400
+	if got, err := b.toolExamples(d); err != nil || len(got)+b.Long != 50 || b.Long == 0 {
+		t.Errorf("kept %d of 50 rows and left out %d: %v", len(got), b.Long, err)
 	}
 	for path, want := range map[string]string{"countdown": "offers no functions", "nothing": "nothing"} {
 		d.Path = path
@@ -402,6 +402,7 @@ func TestIToolRefuses(t *testing.T) {
 		"iterations=-1": "iterations", "search.ratio=0": "ratio", "search.ratio=1.5": "ratio", "search.num_actions=0": "num_actions", "search.by=beam": "by", "search.judge=me": "judge",
 		"search.ahead=-1": "ahead", "search.exploration=-1": "exploration", "search.temperature=0": "temperature", "search.answers=1": "answers", "pairs.loss=ppo": "loss", "pairs.beta=-1": "beta",
 		"pairs.batch=0": "batch", "sft.order=hard_first": "order", "sft.parts=0": "parts", "search.trees=0": "trees", "pairs.epochs=-1": "epochs", "pairs.gamma=NaN": "gamma",
+		"sft.train_on=all": "train_on=answers", "sft.prompt=q": "no columns", "sft.completion=a": "no columns", "sft.too_long=truncate": "error, drop",
 	} {
 		if _, _, err := Parse("itool", "", nil, []string{setting}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", setting, err)

@@ -124,14 +124,29 @@ func (b *Build) answer(row *data.Row, codec data.Codec, tooLong string) (*engine
 	return s, b.fit(s, tooLong)
 }
 
+// fits tells whether the context holds a whole row of a task. A longer one is refused, or with too_long=drop left out and counted.
+func (b *Build) fits(s *engine.Sequence, tooLong string) (bool, error) {
+	switch {
+	case b.Context == 0 || len(s.Tokens) <= b.Context:
+		return true, nil
+	case tooLong == "drop":
+		b.Long++
+		return false, nil
+	}
+	return false, b.tooLong(s, "choose shorter problems, raise context, or set too_long=drop")
+}
+
+func (b *Build) tooLong(s *engine.Sequence, instead string) error {
+	return fmt.Errorf("%s: %d tokens, and the context is %d: %s", s.ID.Problem, len(s.Tokens), b.Context, instead)
+}
+
 // fit cuts an answer that ends behind the context, or refuses it.
 func (b *Build) fit(s *engine.Sequence, tooLong string) error {
-	n := len(s.Tokens)
-	if b.Context == 0 || n <= b.Context {
+	if b.Context == 0 || len(s.Tokens) <= b.Context {
 		return nil
 	}
 	if tooLong == "error" {
-		return fmt.Errorf("%s: %d tokens, and the context is %d: shorten the row, raise context, or set too_long=truncate", s.ID.Problem, n, b.Context)
+		return b.tooLong(s, "shorten the row, raise context, or set too_long=truncate")
 	}
 	s.Tokens, s.Kind = s.Tokens[:b.Context], s.Kind[:b.Context]
 	if s.Count(engine.KindDemo) == 0 {
@@ -149,10 +164,7 @@ func (b *Build) taskPairs(d PairData) ([]answerPair, error) {
 	if d.Rows == 0 {
 		return nil, fmt.Errorf("data=%s: rows=0 means all rows of a file; say how many problems of a task", d.Path)
 	}
-	wording := task.Compact
-	if r, _ := task.ParseRef(d.Path); r.Options["wording"] == string(task.Natural) {
-		wording = task.Natural
-	}
+	wording := wordingOf(d.Path)
 	demo := func(p *task.Problem, trace *task.Trace) (*engine.Sequence, error) {
 		parts, err := trace.Render(task.Form(d.Form), wording)
 		if err != nil {

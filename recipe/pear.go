@@ -94,9 +94,9 @@ func (m *PEAR) Validate() error {
 
 func init() {
 	quick := []string{"teacher.steps=3", "teacher.rows=40", "teacher.batch=4", "demos.steps=3", "demos.rows=30", "demos.problems=4", "demos.samples=4", "demos.keep=all", "demos.max_tokens=8", "demos.temperature=1.5",
-		"behaviour.steps=3", "behaviour.batch=4", "sft.steps=4", "sft.rows=40", "sft.batch=4",
+		"behaviour.steps=3", "behaviour.batch=4", "sft.steps=4", "sft.batch=4",
 		"grpo.steps=4", "grpo.problems=3", "grpo.group_size=4", "grpo.max_tokens=8", "grpo.overlong=7", "grpo.temperature=2", "eval.pass_at=0"}
-	one := []string{"demos.source=data", "behaviour.from=start", "sft.low=0", "sft.high=0", "sft.gamma=1"} // every weight is exactly 1
+	one := []string{"demos.source=data", "sft.rows=40", "behaviour.from=start", "sft.low=0", "sft.high=0", "sft.gamma=1"} // every weight is exactly 1
 	Register(Paper{Name: "pear", Title: "Good SFT Optimizes for SFT, Better SFT Prepares for Reinforcement Learning", ArXiv: "2602.01058",
 		Org: "University of Illinois Urbana-Champaign", Date: "2026-02-01", About: "SFT weighted by how likely the model is to go on as demonstrated, then GRPO",
 		OnPolicy: true, Quick: quick, Claim: pearClaim,

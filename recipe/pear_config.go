@@ -72,10 +72,24 @@ func (c *PEARConfig) Validate() error {
 	if msg != "" {
 		return &config.FieldError{Field: "behaviour.from", Msg: msg}
 	}
+	if sampled {
+		if err := c.refuseRows(); err != nil {
+			return err
+		}
+	}
 	if sampled && c.Demos.Steps < 1 {
 		return &config.FieldError{Field: "demos.steps", Msg: fmt.Sprintf("%d: want at least one step of sampling", c.Demos.Steps)}
 	}
 	return c.Common.Validate()
+}
+
+// refuseRows refuses settings of rows where the teacher writes them.
+func (c *PEARConfig) refuseRows() error {
+	const instead = "demos.source=teacher makes the rows: set demos.source=data to read sft.data, or change demos.*"
+	d, normal := c.SFT.Data, defaultSFT().Data
+	return refuse(unread{"sft.data", d.Path, normal.Path, instead}, unread{"sft.prompt", d.Prompt, normal.Prompt, instead}, unread{"sft.completion", d.Completion, normal.Completion, instead},
+		unread{"sft.rows", fmt.Sprint(d.Rows), fmt.Sprint(normal.Rows), instead}, unread{"sft.form", d.Form, normal.Form, instead},
+		unread{"sft.train_on", d.TrainOn, normal.TrainOn, instead}, unread{"sft.too_long", d.TooLong, normal.TooLong, instead})
 }
 
 // Plan implements Config.

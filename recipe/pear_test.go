@@ -237,9 +237,9 @@ func TestPEARSources(t *testing.T) {
 		{"demos.teacher=" + other, "base demos sft", 0},
 		{"demos.teacher=" + other + " behaviour.from=teacher", "base demos scored sft", 0},
 		{"demos.foreign=0.5 behaviour.from=fitted demos.steps=6", "base teacher demos behaviour scored sft", 15},
-		{"demos.source=data behaviour.from=fitted", "base behaviour scored sft", 40},
-		{"demos.source=data behaviour.from=teacher", "base teacher scored sft", 40},
-		{"demos.source=data behaviour.from=start", "base sft", 40},
+		{"demos.source=data sft.rows=40 behaviour.from=fitted", "base behaviour scored sft", 40},
+		{"demos.source=data sft.rows=40 behaviour.from=teacher", "base teacher scored sft", 40},
+		{"demos.source=data sft.rows=40 behaviour.from=start", "base sft", 40},
 	} {
 		s, m := pearRows(t, append(strings.Fields(c.settings), "demos.temperature=1")...)
 		var names []string
@@ -258,7 +258,7 @@ func TestPEARSources(t *testing.T) {
 		if len(m.rows) < 20 || foreign != c.foreign {
 			t.Errorf("%s: %d rows, %d of them not sampled; want %d", c.settings, len(m.rows), foreign, c.foreign)
 		}
-		if c.settings == "demos.source=data behaviour.from=start" {
+		if c.settings == "demos.source=data sft.rows=40 behaviour.from=start" {
 			continue // scored with each batch
 		}
 		// The engine stands where the last stage before SFT left it: at the writer of the log-probs, but where that is another model.
@@ -384,7 +384,7 @@ func TestPEARResume(t *testing.T) {
 	if testing.Short() {
 		t.Skip("trains")
 	}
-	for _, more := range [][]string{{"demos.foreign=0.5", "behaviour.from=fitted", "sft.shuffle=true"}, {"demos.source=data", "behaviour.from=start", "sft.steps=8"}} {
+	for _, more := range [][]string{{"demos.foreign=0.5", "behaviour.from=fitted", "sft.shuffle=true"}, {"demos.source=data", "sft.rows=40", "behaviour.from=start", "sft.steps=8"}} {
 		more = append(more, "grpo.steps=0")
 		sameBytes(t, whole(t, "pear", more...), piecewise(t, "pear", more...))
 	}
@@ -463,6 +463,15 @@ func TestPEARSettings(t *testing.T) {
 		"demos.source=data", "demos.foreign=0.5", "behaviour.from=start", "behaviour.from=teacher teacher.steps=0", "behaviour.from=fitted behaviour.steps=0"} {
 		if _, _, err := Parse("pear", "", nil, strings.Fields(bad)); err == nil {
 			t.Errorf("%s is taken", bad)
+		}
+	}
+	for _, ignored := range []string{"data=chain_sum", "rows=7", "form=verbose", "prompt=q", "completion=a", "train_on=all", "too_long=split"} {
+		name, _, _ := strings.Cut(ignored, "=")
+		if _, _, err := Parse("pear", "", nil, []string{"sft." + ignored}); err == nil || !strings.Contains(err.Error(), "sft."+name+": ") || !strings.Contains(err.Error(), "set demos.source=data") {
+			t.Errorf("sampled rows with sft.%s: %v", ignored, err)
+		}
+		if _, _, err := Parse("pear", "", nil, []string{"sft." + ignored, "demos.source=data", "behaviour.from=start"}); err != nil {
+			t.Errorf("rows of a file with sft.%s: %v", ignored, err)
 		}
 	}
 	checkClaim(t, "pear")

@@ -93,10 +93,11 @@ func (p *PPO) encourage(groups []*rollout.Group) {
 func (p *PPO) estimate(ctx context.Context, s *train.Step, groups []*rollout.Group) error {
 	batch := &objective.TokenRewards{}
 	var seqs []*engine.Sequence
+	dropped := 0
 	for i, g := range groups {
 		valid := g.Valid()
 		if p.compares() && len(valid) < 2 {
-			s.Note("dropped_groups", 1)
+			dropped++
 			continue
 		}
 		for _, e := range valid {
@@ -109,6 +110,9 @@ func (p *PPO) estimate(ctx context.Context, s *train.Step, groups []*rollout.Gro
 			seqs = append(seqs, seq)
 			batch.Rewards, batch.Mask, batch.Group = append(batch.Rewards, rewards), append(batch.Mask, mask), append(batch.Group, strconv.Itoa(i)) // not the problem: one drawn twice is two groups
 		}
+	}
+	if dropped > 0 {
+		s.Note("dropped_groups", float64(dropped)) // once: a step's value is the mean of what is noted
 	}
 	if len(seqs) == 0 {
 		return nil
@@ -219,6 +223,9 @@ func (p *PPO) node(b *Build, name string, steps, passes, minibatches int, o trai
 		var list []*task.Problem
 		t, list, err = b.Asked(p.Task, p.Questions, p.answered)
 		source = b.epochs(list)
+	}
+	if err == nil {
+		err = dealable(name, minibatches, p.Problems)
 	}
 	params := engine.Params{Temperature: float32(p.Temperature), MaxTokens: p.MaxTokens}
 	return train.Node{Name: name, Kind: train.Train, Method: p, Steps: steps, Passes: passes, Minibatches: minibatches, Optim: o, Source: source, Grader: t, Params: params}, err

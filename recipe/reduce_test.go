@@ -4,14 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/hone-lm/hone/docs"
 	"github.com/hone-lm/hone/engine/local"
+	"github.com/hone-lm/hone/internal/config"
 	"github.com/hone-lm/hone/nano"
 	"github.com/hone-lm/hone/run"
+	"github.com/hone-lm/hone/train"
 )
 
 // trajectory runs a recipe and returns what every step did (loss, gradient norm, learning rate and tokens of each update, without the stages'
@@ -75,6 +79,85 @@ func TestReductions(t *testing.T) {
 		}
 	}
 	t.Logf("%d reductions", compared)
+}
+
+// What the pages call the same bit for bit, without the quick settings of the test above: the stages agree in all settings that
+// both have.
+func TestReductionsOfDefaults(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes many rows")
+	}
+	ones := "demos.source=data behaviour.from=start sft.low=0 sft.high=0 sft.gamma=1"
+	for _, c := range []struct{ name, with, to, toWith string }{
+		{"reft", "warmup.steps=0", "ppo", "steps=100 questions=500 minibatches=2 group_size=1 norm=seq_mean value_coef=5 partial=0.1 lr=3e-4"},
+		{"reft", "arm=sft warmup.steps=0", "sft", "rows=500 steps=400"},
+		{"pear", ones, "warmup-grpo", "sft.steps=90 sft.rows=5000 grpo.steps=100 grpo.problems=16 grpo.max_tokens=48"},
+		{"pear", ones + " grpo.steps=0", "sft", "steps=90"},
+		{"pear", ones + " grpo.steps=0 sft.power=1", "dft", "steps=90"},
+		{"e2c", "sft.steps=0 rl2.steps=0 rl1.forced=false", "grpo", "steps=40 problems=16 max_tokens=48 temperature=1.2"},
+		{"itool", "iterations=0 sft.order=shuffled", "sft", "data=tool_calls?tools=3&levels=1-2 rows=2000 batch=32 steps=300"},
+		{"curiosft", "sft.alpha=0 warmup.steps=0", "warmup-grpo", "sft.steps=200 sft.rows=2000 sft.batch=32 sft.schedule=cosine sft.min_lr=1e-7 grpo.steps=100 grpo.problems=16"},
+		{"curiosft", "sft.alpha=0 warmup.steps=0 grpo.steps=0", "sft", "steps=200 rows=2000 batch=32 schedule=cosine min_lr=1e-7"},
+	} {
+		page, err := docs.Recipe(c.name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if said := "`" + c.to + " " + c.toWith + "`"; !strings.Contains(strings.Join(strings.Fields(page), " "), said) {
+			t.Errorf("the page of %s does not say %s", c.name, said)
+		}
+		got, want := planOf(t, c.name, c.with), planOf(t, c.to, c.toWith)
+		if len(got.Nodes) != len(want.Nodes) {
+			t.Fatalf("%s %s: %d stages, %s has %d", c.name, c.with, len(got.Nodes), c.to, len(want.Nodes))
+		}
+		for i := range want.Nodes {
+			a, b := &got.Nodes[i], &want.Nodes[i]
+			if a.Steps != b.Steps || max(1, a.Passes) != max(1, b.Passes) || max(1, a.Minibatches) != max(1, b.Minibatches) || !reflect.DeepEqual(a.Optim, b.Optim) || !reflect.DeepEqual(a.Params, b.Params) {
+				t.Errorf("%s %s: stage %s has %d steps and %+v, %s has %d and %+v", c.name, c.with, a.Name, a.Steps, a.Optim, c.to, b.Steps, b.Optim)
+			}
+			for key, v := range settingsOf(t, b) {
+				if w, ok := settingsOf(t, a)[key]; ok && w != v {
+					t.Errorf("%s %s: stage %s has %s=%s, %s has %s", c.name, c.with, a.Name, key, w, c.to, v)
+				}
+			}
+		}
+	}
+}
+
+func planOf(t *testing.T, name, settings string) train.Plan {
+	t.Helper()
+	_, cfg, err := Parse(name, "", nil, append(strings.Fields(settings), "eval.problems=0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Start(context.Background(), cfg, nil, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Plan
+}
+
+// settingsOf reads a node's settings, which stand one a line at the top.
+func settingsOf(t *testing.T, n *train.Node) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	if n.Method == nil {
+		return out
+	}
+	b, err := config.Marshal(n.Method)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if key, v, ok := strings.Cut(line, ": "); ok && !strings.HasPrefix(line, " ") {
+			v, _, _ = strings.Cut(v, " #")
+			out[key] = strings.TrimSpace(v)
+		}
+	}
+	if len(out) == 0 {
+		t.Fatalf("no settings in %s", b)
+	}
+	return out
 }
 
 // Every recipe has a page that names its settings as they are, and says so much about its paper that one finds it.

@@ -110,6 +110,9 @@ func (c *ReFT) arm(b *Build, rl *onDemos, n train.Node) ([]train.Node, error) {
 	case "grpo":
 		n.Name = "grpo"
 		rl.Estimator, rl.Problems, rl.GroupSize = string(objective.EstGRPO), rl.Problems*rl.GroupSize/c.Group, c.Group
+		if err := dealable("arm=grpo", n.Minibatches, rl.Problems); err != nil {
+			return nil, err // it would make fewer updates than the other arms
+		}
 	case "online":
 		n.Name, n.Method, n.Optim = "online", &SelfTraining{SFT: rl.SFT, Problems: rl.Problems, GroupSize: rl.GroupSize, Share: c.Share}, c.Warmup.Optim
 	}

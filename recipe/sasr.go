@@ -27,7 +27,7 @@ type SASR struct {
 	GRPO    GRPO    `yaml:"grpo"`
 
 	train.Defaults `yaml:"-"`
-	skip           int // batches of demonstrations that the warm-up has used
+	skip           int // batches of demonstrations that are the warm-up's, used or not
 	state          sasrState
 }
 

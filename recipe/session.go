@@ -81,6 +81,9 @@ func Start(ctx context.Context, cfg Config, r *run.Run, screen io.Writer) (*trai
 	if b.Dropped > 0 {
 		s.Display.Line(fmt.Sprintf("left out %d training rows that repeat evaluation text (eval.contamination)", b.Dropped))
 	}
+	if b.Long > 0 {
+		s.Display.Line(fmt.Sprintf("left out %d training rows that are longer than the context of %d tokens (too_long=drop)", b.Long, b.Context))
+	}
 	return s, nil
 }
 

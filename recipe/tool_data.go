@@ -65,10 +65,12 @@ func (b *Build) toolExamplesOf(ref string, d DataConfig) ([]toolExample, error) 
 		if err != nil {
 			return nil, err
 		}
-		if err := b.fit(e.row, "error"); err == nil {
+		ok, err := b.fits(e.row, d.TooLong)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
 			out = append(out, e)
-		} else if d.TooLong == "error" {
-			return nil, fmt.Errorf("%w (or too_long=drop)", err)
 		}
 	}
 	return out, nil

@@ -2,6 +2,8 @@ package rollout
 
 import (
 	"fmt"
+	"sort"
+	"strings"
 
 	"github.com/hone-lm/hone/engine"
 	"github.com/hone-lm/hone/task"
@@ -40,31 +42,42 @@ func (f *Format) DemoParts(p *task.Problem, parts []DemoPart) (*engine.Sequence,
 	return s, nil
 }
 
-// WeighAdvantage multiplies the advantages of an episode's tokens before the first occurrence of split (of all, where there is none). It comes
-// after the normalisation within the group, which would take a factor on rewards out again.
-func WeighAdvantage(e *Episode, split []int32, factor float64) {
+// WeighAdvantage multiplies the advantages of an episode's tokens before the tag that its answer splits at: the first of tags that it holds,
+// however late (all tokens, where it holds none). It comes after the normalisation within the group, which would take a factor on rewards out again.
+func WeighAdvantage(tok token.Tokenizer, e *Episode, factor float64, tags ...string) {
 	if factor == 1 {
 		return
 	}
 	for _, s := range e.Segs {
-		adv := s.Channel(engine.ChanAdvantage)
-		for t := range adv {
-			if startsWith(s.Tokens[t:], split) && s.KindAt(t) == engine.KindSampled {
-				break
+		if adv := s.Channel(engine.ChanAdvantage); adv != nil {
+			for t := range splitAt(tok, s, tags) {
+				adv[t] *= float32(factor)
 			}
-			adv[t] *= float32(factor)
 		}
 	}
 }
 
-func startsWith(ids, want []int32) bool {
-	if len(want) == 0 || len(ids) < len(want) {
-		return false
-	}
-	for i := range want {
-		if ids[i] != want[i] {
-			return false
+// splitAt counts the tokens before the tag that the sampled text splits at. It looks for the tag in the text, because a vocabulary may merge the
+// edges of a tag with what stands beside them; a token that holds the end of what is before the tag and the beginning of the tag counts.
+func splitAt(tok token.Tokenizer, s *engine.Sequence, tags []string) int {
+	var ids []int32
+	var at []int
+	for t, id := range s.Tokens {
+		if s.KindAt(t) == engine.KindSampled {
+			ids, at = append(ids, id), append(at, t)
 		}
 	}
-	return true
+	text := tok.Decode(ids, false)
+	for _, tag := range tags {
+		from := strings.Index(text, tag)
+		if from < 0 {
+			continue
+		}
+		n := sort.Search(len(ids), func(n int) bool { return strings.HasPrefix(tok.Decode(ids[:n], false), text[:from]) })
+		if n < len(at) {
+			return at[n]
+		}
+		break
+	}
+	return len(s.Tokens)
 }

@@ -13,8 +13,9 @@ import (
 
 // Tags around a plan.
 const (
-	PlanOpen  = "<plan>"
-	PlanClose = "</plan>"
+	PlanOpen    = "<plan>"
+	PlanClose   = "</plan>"
+	ExecuteOpen = "<execute>"
 )
 
 // PlanSearch explores with many short plans and executes few of them (Explore-Execute Chain, arXiv 2509.23946): Plans plans are sampled behind a

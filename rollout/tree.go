@@ -33,7 +33,6 @@ type Tree struct {
 	Root    *TreeNode
 	Looks   []TreeLook // in the order of rounds
 	Sampled int        // tokens
-	done    bool
 }
 
 // TreeLook is a text that was judged, and what it cost to come to it.
@@ -148,27 +147,23 @@ type twig struct {
 	node *TreeNode
 }
 
-// round selects, expands, simulates, judges and backpropagates once in every tree that can still grow.
+// round selects, expands, simulates, judges and backpropagates once in every tree. A node that cannot be expanded is judged again: the visit
+// counts, so that later rounds may go elsewhere.
 func (s *TreeSearch) round(ctx context.Context, env *Env, trees []*Tree, round uint64) error {
-	var picked []twig
+	var picked, open []twig
 	var spent []int
 	for _, t := range trees {
-		if t.done {
-			continue
-		}
-		n := s.selectFrom(t.Root)
-		if t.done = n.Closed || n.Depth >= s.Depth; !t.done { // nothing would change, so the next selection would end here, too
-			picked, spent = append(picked, twig{t, n}), append(spent, -t.Sampled)
+		p := twig{t, s.selectFrom(t.Root)}
+		picked, spent = append(picked, p), append(spent, -t.Sampled)
+		if !p.node.Closed && p.node.Depth < s.Depth {
+			open = append(open, p)
 		}
 	}
-	if len(picked) == 0 {
-		return nil
-	}
-	drawn, err := continuations(ctx, env, picked, s.Actions, "expand", round)
+	drawn, err := continuations(ctx, env, open, s.Actions, "expand", round)
 	if err != nil {
 		return err
 	}
-	for i, p := range picked {
+	for i, p := range open {
 		for _, c := range drawn[i] {
 			s.chain(env.Format.Tok, p.tree, p.node, c)
 		}
@@ -246,7 +241,7 @@ func stepEnds(tok token.Tokenizer, ids []int32, cut func(string) []string, glue 
 	return append(ends, len(ids))
 }
 
-// simulate goes on from the expanded nodes: to the child of the highest value, or, where there is none, by one continuation that does not
+// simulate goes on from the picked nodes: to the child of the highest value, or, where there is none, by one continuation that does not
 // become part of the tree. It returns where that ended in the trees, and the texts up to there.
 func (s *TreeSearch) simulate(ctx context.Context, env *Env, picked []twig, round uint64) ([]twig, []TreeLook, error) {
 	ends, looks := make([]twig, len(picked)), make([]TreeLook, len(picked))

@@ -145,7 +145,7 @@ func TestTreeSearch(t *testing.T) {
 	}
 }
 
-// The value at birth, gluing, a lookahead that has to sample, a text without a grade, and a tree that can grow no more.
+// The value at birth, gluing, a lookahead that has to sample, a text without a grade, and nodes that cannot be expanded.
 func TestTreeSearchSettings(t *testing.T) {
 	problem := []*task.Problem{{ID: "one", Question: "?"}}
 	base := TreeSettings{Actions: 2, Rounds: 1, Glue: 1, Depth: 2, Ahead: 1, Explore: 1}
@@ -179,8 +179,17 @@ func TestTreeSearchSettings(t *testing.T) {
 		t.Errorf("without a grade:\n%s", got)
 	}
 	tree, e = grow(func(s *TreeSearch) { s.Rounds = 9 }, marks{"a;": 1}, map[string][]string{"": {"a;", "x;"}})
-	if got := written(tree); got != " 1/1/0\na; 1/1/1\nx; 0/0/1" || e.calls != 1 {
+	if got := written(tree); got != " 9/9/0\na; 9/9/1\nx; 0/0/1" || e.calls != 1 || len(tree.Looks) != 9 {
 		t.Errorf("grew on with %d calls:\n%s", e.calls, got)
+	}
+	// A closed node is judged again. With 0.4/3 + 0.5 sqrt(ln 2 / 3) = 0.374 it lies, after two visits, below the other's 0.5 sqrt(ln 2) = 0.416.
+	tree, e = grow(func(s *TreeSearch) { s.Rounds = 3 }, marks{"a;": 0.2, "x;": 0.5}, map[string][]string{"": {"a;", "x;"}})
+	if got := written(tree); got != " 0.9/3/0\na; 0.4/2/1\nx; 0.5/1/1" || e.calls != 1 || tree.Sampled != 4 || tree.Looks[1].Sampled != 0 {
+		t.Errorf("two closed nodes with %d calls:\n%s", e.calls, got)
+	}
+	tree, e = grow(func(s *TreeSearch) { s.Rounds, s.Depth = 2, 1 }, marks{"a,": 1, "a,b;": -0.5}, map[string][]string{"": {"a,", "x,"}, "a,": {"b;"}})
+	if got := written(tree); got != " 0.5/2/0\na, 0.5/2/1\nx, 0/0/1" || e.calls != 2 || tree.Looks[1].Sampled != 2 {
+		t.Errorf("at the depth limit with %d calls:\n%s", e.calls, got)
 	}
 	one, _ := grow(func(s *TreeSearch) { s.Actions, s.Rounds = 1, 5 }, marks{"a,": 1, "a,b,": 1, "a,b,c;": 1}, map[string][]string{"": {"a,b,c;"}})
 	one.Root.Walk(func(n *TreeNode) {
