@@ -256,3 +256,45 @@ func checkMicro(t *testing.T, seqs []*engine.Sequence, micro []int, budget int) 
 		t.Fatalf("%d rows where %d are allowed", len(in.Tokens), budget)
 	}
 }
+
+// An update on 4 prompts of 250 tokens with 8 answers of 50 tokens each, with every answer bringing its prompt and with prompts computed once.
+func BenchmarkSharedPrompts(b *testing.B) {
+	cfg := model.Config{Family: model.Llama, Vocab: 512, Hidden: 256, Inner: 768, Layers: 6, Heads: 8, MaxPos: 512, NormEps: 1e-5, RopeTheta: 10000, Tied: true}
+	for _, share := range []bool{false, true} {
+		b.Run(fmt.Sprintf("share=%v", share), func(b *testing.B) {
+			m, err := model.New(cfg, 1)
+			if err != nil {
+				b.Fatal(err)
+			}
+			e, err := New(m, nil, Options{SharePrompts: share})
+			if err != nil {
+				b.Fatal(err)
+			}
+			stream := engine.Stream{Name: "rl", Obj: objective.CrossEntropy{}, Coef: 1, Norm: engine.TokenMean}
+			for i := range 32 {
+				s := &engine.Sequence{Tokens: make([]int32, 300), Kind: make([]engine.Kind, 300)}
+				mask := make([]bool, 300)
+				for t := range s.Tokens {
+					key := rng.New(1, "prompt", uint64(i/8))
+					if t >= 250 {
+						key, s.Kind[t], mask[t] = rng.New(1, "answer", uint64(i)), engine.KindSampled, true
+					}
+					s.Tokens[t] = int32(key.Intn(uint64(t), cfg.Vocab))
+				}
+				stream.Rows = append(stream.Rows, engine.Row{Seq: s, Mask: mask})
+			}
+			batch, err := engine.Normalise([]engine.Stream{stream})
+			if err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				if _, err := e.Backward(ctx, batch); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := e.Step(ctx, engine.Optim{LR: 1e-4, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
