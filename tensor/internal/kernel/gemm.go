@@ -180,8 +180,20 @@ func (p *product) Part(i int) {
 		p.inPlace(m0, m1, n0, n1)
 		return
 	}
+	if p.form == formNT && m1-m0 <= active.gemm.nt {
+		p.inRegisters(m0, m1, n0, n1)
+		return
+	}
+	p.blocks(m0, m1, n0, n1, 0)
+}
+
+// blocks computes C[m0:m1][n0:n1] from packed panels, from step k0 of K on.
+func (p *product) blocks(m0, m1, n0, n1, k0 int) {
+	if n0 == n1 || k0 == p.k {
+		return
+	}
 	buf := takeBuffers()
-	for k0 := 0; k0 < p.k; k0 += blockK {
+	for ; k0 < p.k; k0 += blockK {
 		p.block(buf, m0, m1, n0, n1, k0, min(k0+blockK, p.k))
 	}
 	giveBuffers(buf)
@@ -194,6 +206,23 @@ func (p *product) inPlace(m0, m1, n0, n1 int) {
 		a, rsa, csa = p.a[m0:], 1, p.lda
 	}
 	multiply(m1-m0, n1-n0, p.k, a, rsa, csa, active.gemm.rows*rsa, p.b[n0:], p.ldb, p.c[m0*p.ldc+n0:], p.ldc, p.acc)
+}
+
+// Multiples that multiplyNT works in.
+const (
+	ntColumns = 16 // of C
+	ntSteps   = 4  // of K
+)
+
+// inRegisters serves few rows by a B that lies transposed (the vocabulary's head in decoding): to transpose it into memory first costs more than
+// to multiply. What is not a whole multiple is left to panels.
+func (p *product) inRegisters(m0, m1, n0, n1 int) {
+	whole, k := n1-(n1-n0)%ntColumns, p.k/ntSteps*ntSteps
+	if whole > n0 && k > 0 {
+		multiplyNT(m1-m0, whole-n0, k, p.a[m0*p.lda:], p.lda, p.b[n0*p.ldb:], p.ldb, p.c[m0*p.ldc+n0:], p.ldc, p.acc)
+	}
+	p.blocks(m0, m1, n0, whole, k)
+	p.blocks(m0, m1, whole, n1, 0)
 }
 
 // block adds the products of one K block to C[m0:m1][n0:n1].

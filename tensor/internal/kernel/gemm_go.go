@@ -5,6 +5,7 @@ type gemmOps struct {
 	lanes int    // columns of one vector
 	rows  int    // rows of the largest tile
 	wide  [5]int // vectors of the wide tile of 1 to 4 rows; 0 = none
+	nt    int    // rows up to which a B that lies transposed is transposed in registers
 }
 
 var gemmGo = gemmOps{lanes: 1, rows: 8}

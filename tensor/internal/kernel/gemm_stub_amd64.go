@@ -19,6 +19,11 @@ func packAVX512(k int, src *float32, lds int, dst *float32)
 //go:noescape
 func transposeAVX512(blocks int, src *float32, lds int, dst *float32, ldd int)
 
+// ntAVX512 multiplies t.rows rows by 16*t.groups rows of B, 4*t.quads steps of K.
+//
+//go:noescape
+func ntAVX512(t *byte)
+
 // peakAVX512 runs rounds of 12 independent fused multiply-adds on registers.
 func peakAVX512(rounds int)
 
@@ -36,6 +41,11 @@ func packAVX2(k int, src *float32, lds int, dst *float32)
 //
 //go:noescape
 func transposeAVX2(blocks int, src *float32, lds int, dst *float32, ldd int)
+
+// ntAVX2 multiplies t.rows rows by 16*t.groups rows of B, 4*t.quads steps of K.
+//
+//go:noescape
+func ntAVX2(t *byte)
 
 // peakAVX2 runs rounds of 12 independent fused multiply-adds on registers.
 func peakAVX2(rounds int)

@@ -305,3 +305,30 @@ func TestPeak(t *testing.T) {
 		}
 	})
 }
+
+// Transposing B in registers gives the bytes of transposing it into panels, whatever is left over.
+func TestGemmNTInRegisters(t *testing.T) {
+	eachLevel(t, func(t *testing.T) {
+		limit := &active.gemm.nt
+		if *limit == 0 {
+			t.Skip("no such instructions")
+		}
+		defer func(was int) { *limit = was }(*limit)
+		for m := 1; m <= 20; m++ {
+			for i, nk := range [][2]int{{16, 4}, {32, 8}, {48, 7}, {95, 260}, {113, 3}, {15, 64}, {33, 1029}} {
+				o := makeOperands(m, nk[0], nk[1], false, true, (m+i)%3)
+				acc := (m+i)%2 == 0
+				*limit = 0
+				want := o.run(GemmNT, acc)
+				*limit = m
+				if got := o.run(GemmNT, acc); !equal(got, want) {
+					t.Errorf("%d x %v: other bytes than from panels", m, nk)
+				}
+				o.b[len(o.b)-1] += 1
+				if equal(o.run(GemmNT, acc), want) {
+					t.Errorf("%d x %v: another B passed", m, nk)
+				}
+			}
+		}
+	})
+}

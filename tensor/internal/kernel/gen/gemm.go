@@ -14,6 +14,7 @@ func gemm() {
 		tiles(v)
 		pack(v)
 		transpose(v)
+		ntTile(v)
 		peak(v)
 	}
 	read()
