@@ -176,7 +176,7 @@ func (p *product) Part(i int) {
 	if m0 >= m1 || n0 >= n1 {
 		return
 	}
-	if p.form != formNT && m1-m0 <= active.gemm.rows {
+	if p.form == formNN && m1-m0 <= active.gemm.nn || p.form == formTN && m1-m0 <= active.gemm.rows {
 		p.inPlace(m0, m1, n0, n1)
 		return
 	}
@@ -199,13 +199,22 @@ func (p *product) blocks(m0, m1, n0, n1, k0 int) {
 	giveBuffers(buf)
 }
 
-// inPlace serves few rows (decoding): B is used once, so it is read where it lies.
+// wholeRows is up to how many rows of A all of K is worked through at once: nothing of B is used twice then.
+const wholeRows = 2
+
+// inPlace serves few rows (decoding): a panel would be used too little to pay for packing.
 func (p *product) inPlace(m0, m1, n0, n1 int) {
 	a, rsa, csa := p.a[m0*p.lda:], p.lda, 1
 	if p.form == formTN {
 		a, rsa, csa = p.a[m0:], 1, p.lda
 	}
-	multiply(m1-m0, n1-n0, p.k, a, rsa, csa, active.gemm.rows*rsa, p.b[n0:], p.ldb, p.c[m0*p.ldc+n0:], p.ldc, p.acc)
+	step := active.gemm.nnBlock
+	if m1-m0 <= wholeRows {
+		step = p.k
+	}
+	for k0 := 0; k0 < p.k; k0 += step {
+		multiply(m1-m0, n1-n0, min(step, p.k-k0), a[k0*csa:], rsa, csa, active.gemm.rows*rsa, p.b[k0*p.ldb+n0:], p.ldb, p.c[m0*p.ldc+n0:], p.ldc, p.acc || k0 > 0)
+	}
 }
 
 // Multiples that multiplyNT works in.

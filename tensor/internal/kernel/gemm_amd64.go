@@ -5,8 +5,8 @@ package kernel
 import "unsafe"
 
 var (
-	gemmAVX512 = gemmOps{lanes: 16, rows: 8, wide: [5]int{1: 12, 2: 12, 3: 8, 4: 6}, nt: 64}
-	gemmAVX2   = gemmOps{lanes: 8, rows: 4, wide: [5]int{1: 8, 2: 6}, nt: 16}
+	gemmAVX512 = gemmOps{lanes: 16, rows: 8, wide: [5]int{1: 12, 2: 12, 3: 8, 4: 6}, nt: 64, nn: 128, nnBlock: 128}
+	gemmAVX2   = gemmOps{lanes: 8, rows: 4, wide: [5]int{1: 8, 2: 6}, nt: 16, nn: 16, nnBlock: 64}
 )
 
 // tile is the argument of the tile kernels, which know the offsets of its fields (gen/gemm.go). Distances are in bytes.
@@ -17,6 +17,7 @@ type tile struct {
 	rows, k       int
 	shape         int // number of vectors (1 to 3, the last one masked), shapeFull or shapeWide
 	acc           int
+	ahead         int      // from a row of B to the one to ask for meanwhile
 	bits          uint64   // lanes of the last vector, for AVX-512
 	mask          [8]int32 // the same for AVX2
 }
@@ -41,6 +42,7 @@ func multiply(m, n, k int, a []float32, rsa, csa, ats int, b []float32, ldb int,
 		return
 	}
 	t := tile{rsa: 4 * rsa, csa: 4 * csa, ats: 4 * ats, rsb: 4 * ldb, rsc: 4 * ldc}
+	t.ahead = t.rowsAhead(m, ldb)
 	pa, pb, pc := unsafe.Pointer(unsafe.SliceData(a)), unsafe.Pointer(unsafe.SliceData(b)), unsafe.Pointer(unsafe.SliceData(c))
 	for i := 0; i < m; i += callRows {
 		t.rows = min(callRows, m-i)
@@ -52,6 +54,18 @@ func multiply(m, n, k int, a []float32, rsa, csa, ats int, b []float32, ldb int,
 			t.columns(g, n, unsafe.Add(pa, i/g.rows*t.ats+q*t.csa), unsafe.Add(pb, q*t.rsb), unsafe.Add(pc, i*t.rsc))
 		}
 	}
+}
+
+// rowsAhead returns how far ahead B is asked for, from memory into the second cache: 64 rows, so that reading runs through memory and not across
+// it; one or two rows, which work through all of K at once, are done with that much before it comes. A panel is in the cache.
+func (t *tile) rowsAhead(m, ldb int) int {
+	switch {
+	case ldb <= quantPanel:
+		return 0
+	case m <= wholeRows:
+		return 8 * t.rsb
+	}
+	return 64 * t.rsb
 }
 
 // columns runs the tile kernels over n columns: wide ones if there are few rows, then three vectors, then what remains.

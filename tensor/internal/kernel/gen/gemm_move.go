@@ -19,7 +19,7 @@ func pack(v gemmISA) {
 	SHLQ(Imm(4), R9)
 	Label("loop")
 	for d := 0; d < 192; d += 64 {
-		PREFETCHT0(Mem{Base: RSI, Index: R9, Scale: 1, Disp: d})
+		PREFETCHT1(Mem{Base: RSI, Index: R9, Scale: 1, Disp: d})
 	}
 	n := 192 / v.bytes
 	for i := range n {
