@@ -180,7 +180,7 @@ func (p *product) Part(i int) {
 		p.inPlace(m0, m1, n0, n1)
 		return
 	}
-	if p.form == formNT && m1-m0 <= active.gemm.nt {
+	if p.form == formNT && p.fewForNT(m1-m0) {
 		p.inRegisters(m0, m1, n0, n1)
 		return
 	}
@@ -222,6 +222,15 @@ const (
 	ntColumns = 16 // of C
 	ntSteps   = 4  // of K
 )
+
+// ntFew is up to how many rows a B that lies transposed is always transposed in registers.
+const ntFew = 2
+
+// fewForNT says whether to transpose B in registers for so many rows. They read a line of B in four steps, and between those lines of 15 more rows,
+// which drive it out of the first cache where the distance of rows puts all of them in the same places.
+func (p *product) fewForNT(rows int) bool {
+	return rows <= min(active.gemm.nt, ntFew) || rows <= active.gemm.nt && p.ldb%512 != 0
+}
 
 // inRegisters serves few rows by a B that lies transposed (the vocabulary's head in decoding): to transpose it into memory first costs more than
 // to multiply. What is not a whole multiple is left to panels.

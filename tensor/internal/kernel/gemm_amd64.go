@@ -5,8 +5,8 @@ package kernel
 import "unsafe"
 
 var (
-	gemmAVX512 = gemmOps{lanes: 16, rows: 8, wide: [5]int{1: 12, 2: 12, 3: 8, 4: 6}, nt: 64, nn: 128, nnBlock: 128}
-	gemmAVX2   = gemmOps{lanes: 8, rows: 4, wide: [5]int{1: 8, 2: 6}, nt: 16, nn: 16, nnBlock: 64}
+	gemmAVX512 = gemmOps{lanes: 16, rows: 8, wide: [5]int{1: 12, 2: 12, 3: 8, 4: 6}, nt: 128, nn: 128, nnBlock: 128}
+	gemmAVX2   = gemmOps{lanes: 8, rows: 4, wide: [5]int{1: 8, 2: 6}, nt: 8, nn: 16, nnBlock: 64}
 )
 
 // tile is the argument of the tile kernels, which know the offsets of its fields (gen/gemm.go). Distances are in bytes.

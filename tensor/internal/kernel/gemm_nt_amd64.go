@@ -23,20 +23,28 @@ func multiplyNT(m, n, k int, a []float32, lda int, b []float32, ldb int, c []flo
 		if acc || k0 > 0 {
 			t.acc = 1
 		}
-		for j := 0; j < n; j += t.groups * ntColumns {
-			t.groups = 1
-			if n-j >= 2*ntColumns && (g.lanes == 16 || m <= 2) { // AVX2 has too few registers for more rows
-				t.groups = 2
-			}
+		for j := 0; j < n; j += 2 * ntColumns {
 			for i := 0; i < m; i += g.rows { // B stays in the cache
 				t.rows = min(g.rows, m-i)
-				t.a, t.b, t.c = unsafe.Add(pa, i*t.rsa+4*k0), unsafe.Add(pb, j*t.rsb+4*k0), unsafe.Add(pc, i*t.rsc+4*j)
-				if g.lanes == 16 {
-					ntAVX512((*byte)(unsafe.Pointer(&t)))
-				} else {
-					ntAVX2((*byte)(unsafe.Pointer(&t)))
-				}
+				t.a = unsafe.Add(pa, i*t.rsa+4*k0)
+				t.columns(g, min(n-j, 2*ntColumns), unsafe.Add(pb, j*t.rsb+4*k0), unsafe.Add(pc, i*t.rsc+4*j))
 			}
+		}
+	}
+}
+
+// columns runs the kernel over n columns, which are one or two groups. No pointer may pass the end of what it points into, not even at the end.
+func (t *ntTile) columns(g *gemmOps, n int, b, c unsafe.Pointer) {
+	t.groups = 1
+	if n > ntColumns && (t.rows <= ntFew) == (g.lanes == 8) {
+		t.groups = 2
+	}
+	for j := 0; j < n; j += t.groups * ntColumns {
+		t.b, t.c = unsafe.Add(b, j*t.rsb), unsafe.Add(c, 4*j)
+		if g.lanes == 16 {
+			ntAVX512((*byte)(unsafe.Pointer(t)))
+		} else {
+			ntAVX2((*byte)(unsafe.Pointer(t)))
 		}
 	}
 }

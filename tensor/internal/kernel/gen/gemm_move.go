@@ -89,6 +89,11 @@ func (v gemmISA) square(in, mid []VecPhysical, row func(i int) Mem) {
 	for i := range 4 {
 		gather(v, in[i], func(lane int) Mem { return row(i + 4*lane) })
 	}
+	unpack(in, mid)
+}
+
+// unpack transposes the 4 x 4 matrices in the 128-bit lanes of in.
+func unpack(in, mid []VecPhysical) {
 	VUNPCKLPS(in[1], in[0], mid[0])
 	VUNPCKHPS(in[1], in[0], mid[1])
 	VUNPCKLPS(in[3], in[2], mid[2])

@@ -37,9 +37,10 @@ const (
 // ntGroup is the number of columns of C, rows of B, that a tile has once or twice.
 const ntGroup = 16
 
-// ntGroups lists how many groups of 16 columns the tiles of so many rows have, the larger first: as many as leave 8 registers free.
+// ntGroups lists how many groups of 16 columns the tiles of so many rows have, the larger first. AVX2 has registers for two where rows are few;
+// AVX-512 then spends them on four times as many steps of K.
 func (v gemmISA) ntGroups(rows int) []int {
-	if v.bytes == 64 || rows <= 2 {
+	if (rows <= 2) == (v.bytes == 32) {
 		return []int{2, 1}
 	}
 	return []int{1}
@@ -103,25 +104,67 @@ func (v gemmISA) ntRows(name string, rows, groups int) {
 	each(func(m Mem, r VecPhysical) { VMOVUPS(m, r) })
 	Label(name + "start")
 	v.ntPointers(rows, groups)
-	Label(name + "loop")
-	for d := 0; d < groups*ntGroup*16; d += 64 {
-		PREFETCHT1(Mem{Base: ntNext, Disp: d})
-	}
-	ADDQ(U32(uint32(groups*ntGroup*16)), ntNext)
-	for i := range vecs {
-		v.ntStep(rows, i, acc, v.regs[rows*vecs:])
-	}
-	for i := range groups * 2 {
-		ADDQ(Imm(16), ntBases[i])
-	}
-	ADDQ(Imm(16), ptrA)
-	if rows > 4 {
-		ADDQ(Imm(16), ptrA4)
-	}
-	DECQ(count)
-	JNZ(LabelRef(name + "loop"))
+	v.ntLoop(name+"line", rows, groups, acc, 4)
+	Load(Param("t"), RAX)
+	MOVQ(Mem{Base: RAX, Disp: offNtQuads}, count)
+	ANDQ(Imm(3), count)
+	v.ntLoop(name+"quad", rows, groups, acc, 1)
 	Load(Param("t"), argT)
 	each(func(m Mem, r VecPhysical) { VMOVUPS(r, m) })
+}
+
+// ntLoop multiplies count times so many quads of K: first all of them of one group of columns, so that a line of B is used up before others, which
+// may fall on the same place in the cache, take its place.
+func (v gemmISA) ntLoop(name string, rows, groups int, acc func(r, i int) VecPhysical, quads int) {
+	vecs := groups * ntGroup * 4 / v.bytes
+	TESTQ(count, count)
+	JZ(LabelRef(name + "end"))
+	Label(name)
+	free := v.regs[rows*vecs:]
+	if v.bytes == 64 && rows <= 2 && quads > 1 { // registers for 16 columns: a line of B is read at once
+		for i := range 4 {
+			for u := range quads {
+				gather(v, free[4*u+i], func(lane int) Mem { return ntRow(i+4*lane, 16*u) })
+			}
+			v.ntAsk(i, 4, 16)
+		}
+		for u := range quads {
+			in := free[4*u : 4*u+4]
+			unpack(in, free[16:20])
+			v.ntMultiply(rows, 0, 16*u, acc, in, nil)
+		}
+	} else {
+		for i := range vecs {
+			for u := range quads {
+				if quads > 1 {
+					v.ntAsk(i*quads+u, vecs*quads, groups*quads*4)
+				}
+				in, mid := free[:4], free[4:8]
+				v.square(in, mid, func(row int) Mem { return ntRow(i*v.bytes/4+row, 16*u) })
+				v.ntMultiply(rows, i, 16*u, acc, in, mid)
+			}
+		}
+	}
+	if quads > 1 {
+		ADDQ(U32(uint32(groups*quads*ntGroup*16)), ntNext)
+	}
+	for i := range groups * 2 {
+		ADDQ(Imm(uint64(16*quads)), ntBases[i])
+	}
+	ADDQ(Imm(uint64(16*quads)), ptrA)
+	if rows > 4 {
+		ADDQ(Imm(uint64(16*quads)), ptrA4)
+	}
+	DECQ(count)
+	JNZ(LabelRef(name))
+	Label(name + "end")
+}
+
+// ntAsk asks for part i of n of so many lines, into the second cache: the first would lose what is in use.
+func (v gemmISA) ntAsk(i, n, lines int) {
+	for d := lines * i / n; d < lines*(i+1)/n; d++ {
+		PREFETCHT1(Mem{Base: ntNext, Disp: 64 * d})
+	}
 }
 
 // ntPointers sets the registers that walk; the argument's is the last, and from then on that of what the next tile reads.
@@ -131,6 +174,7 @@ func (v gemmISA) ntPointers(rows, groups int) {
 	MOVQ(field(offNtB), ntBases[0])
 	MOVQ(field(offNtRSB), ntRSB)
 	MOVQ(field(offNtQuads), count)
+	SHRQ(Imm(2), count)
 	LEAQ(Mem{Base: rsa, Index: rsa, Scale: 2}, rsa3)
 	LEAQ(Mem{Base: ptrA, Index: rsa, Scale: 4}, ptrA4)
 	LEAQ(Mem{Base: ntRSB, Index: ntRSB, Scale: 2}, ntRSB3)
@@ -143,9 +187,9 @@ func (v gemmISA) ntPointers(rows, groups int) {
 	LEAQ(Mem{Base: bases[len(bases)-1], Index: ntRSB, Scale: 8}, ntNext)
 }
 
-// ntRow is the address of row i of B at the current four steps of K.
-func ntRow(i int) Mem {
-	m := Mem{Base: ntBases[i/8]}
+// ntRow is the address of row i of B, disp bytes from the pointers.
+func ntRow(i, disp int) Mem {
+	m := Mem{Base: ntBases[i/8], Disp: disp}
 	switch i % 8 {
 	case 1, 2, 4:
 		m.Index, m.Scale = ntRSB, uint8(i%8)
@@ -159,21 +203,19 @@ func ntRow(i int) Mem {
 	return m
 }
 
-// ntStep multiplies four steps of K of vector i of the columns.
-func (v gemmISA) ntStep(rows, i int, acc func(r, i int) VecPhysical, free []VecPhysical) {
-	in, mid := free[:4], free[4:8]
-	v.square(in, mid, func(row int) Mem { return ntRow(i*v.bytes/4 + row) })
+// ntMultiply adds the products of four columns of B with A's elements disp bytes from the pointers; AVX2 lets those pass through other registers.
+func (v gemmISA) ntMultiply(rows, i, disp int, acc func(r, i int) VecPhysical, columns, pass []VecPhysical) {
 	for q := range 4 {
 		for r := range rows {
 			m := rowOfA(r)
-			m.Disp = 4 * q
+			m.Disp = disp + 4*q
 			if v.bytes == 64 {
-				VFMADD231PS_BCST(m, in[q], acc(r, i))
+				VFMADD231PS_BCST(m, columns[q], acc(r, i))
 				continue
 			}
-			x := mid[r%len(mid)]
+			x := pass[r%len(pass)]
 			VBROADCASTSS(m, x)
-			VFMADD231PS(in[q], x, acc(r, i))
+			VFMADD231PS(columns[q], x, acc(r, i))
 		}
 	}
 }
