@@ -19,4 +19,6 @@ func transposeBlocks(rows, cols int, src []float32, lds int, dst []float32, ldd 
 
 func peakLoop() (func(rounds int), float64) { return nil, 0 }
 
+func distance(from, to []float32) int { return 0 }
+
 func readBlocks(data []float32) { _ = Sum(data) }
