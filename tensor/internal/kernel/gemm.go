@@ -199,8 +199,13 @@ func (p *product) blocks(m0, m1, n0, n1, k0 int) {
 	giveBuffers(buf)
 }
 
-// wholeRows is up to how many rows of A all of K is worked through at once: nothing of B is used twice then.
-const wholeRows = 2
+// With so few rows of A that nothing of B is used twice, K is worked through at once, or by short blocks where rows are long: memory is then read
+// almost in its own order.
+const (
+	onceRows  = 2
+	onceCols  = 512
+	onceBlock = 32
+)
 
 // inPlace serves few rows (decoding): a panel would be used too little to pay for packing.
 func (p *product) inPlace(m0, m1, n0, n1 int) {
@@ -209,8 +214,11 @@ func (p *product) inPlace(m0, m1, n0, n1 int) {
 		a, rsa, csa = p.a[m0:], 1, p.lda
 	}
 	step := active.gemm.nnBlock
-	if m1-m0 <= wholeRows {
+	if m1-m0 <= onceRows {
 		step = p.k
+		if n1-n0 >= onceCols {
+			step = onceBlock
+		}
 	}
 	for k0 := 0; k0 < p.k; k0 += step {
 		multiply(m1-m0, n1-n0, min(step, p.k-k0), a[k0*csa:], rsa, csa, active.gemm.rows*rsa, p.b[k0*p.ldb+n0:], p.ldb, p.c[m0*p.ldc+n0:], p.ldc, p.acc || k0 > 0)

@@ -42,7 +42,7 @@ func multiply(m, n, k int, a []float32, rsa, csa, ats int, b []float32, ldb int,
 		return
 	}
 	t := tile{rsa: 4 * rsa, csa: 4 * csa, ats: 4 * ats, rsb: 4 * ldb, rsc: 4 * ldc}
-	t.ahead = t.rowsAhead(m, ldb)
+	t.ahead = t.rowsAhead(m, n, ldb)
 	pa, pb, pc := unsafe.Pointer(unsafe.SliceData(a)), unsafe.Pointer(unsafe.SliceData(b)), unsafe.Pointer(unsafe.SliceData(c))
 	for i := 0; i < m; i += callRows {
 		t.rows = min(callRows, m-i)
@@ -56,16 +56,19 @@ func multiply(m, n, k int, a []float32, rsa, csa, ats int, b []float32, ldb int,
 	}
 }
 
-// rowsAhead returns how far ahead B is asked for, from memory into the second cache: 64 rows, so that reading runs through memory and not across
-// it; one or two rows, which work through all of K at once, are done with that much before it comes. A panel is in the cache.
-func (t *tile) rowsAhead(m, ldb int) int {
+// rowsAhead returns how far ahead B is asked for, from memory into the second cache: far enough that reading runs through memory and not across
+// it. A panel is in the cache.
+func (t *tile) rowsAhead(m, n, ldb int) int {
+	rows := 64
 	switch {
 	case ldb <= quantPanel:
-		return 0
-	case m <= wholeRows:
-		return 8 * t.rsb
+		rows = 0
+	case m <= onceRows && n >= onceCols:
+		rows = onceBlock
+	case m <= onceRows: // all of K at once
+		rows = 8
 	}
-	return 64 * t.rsb
+	return rows * t.rsb
 }
 
 // columns runs the tile kernels over n columns: wide ones if there are few rows, then three vectors, then what remains.
