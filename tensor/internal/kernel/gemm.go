@@ -199,29 +199,46 @@ func (p *product) blocks(m0, m1, n0, n1, k0 int) {
 	giveBuffers(buf)
 }
 
-// With so few rows of A that nothing of B is used twice, K is worked through at once, or by short blocks where rows are long: memory is then read
-// almost in its own order.
-const (
-	onceRows  = 2
-	onceCols  = 512
-	onceBlock = 32
-)
+// wholeRows is up to how many rows of A all of K is worked through at once: nothing of B is used twice then.
+const wholeRows = 2
 
 // inPlace serves few rows (decoding): a panel would be used too little to pay for packing.
 func (p *product) inPlace(m0, m1, n0, n1 int) {
+	if m1-m0 == 1 && p.form == formNN && active.gemm.lanes > 1 {
+		p.row(m0, n0, n1)
+		return
+	}
 	a, rsa, csa := p.a[m0*p.lda:], p.lda, 1
 	if p.form == formTN {
 		a, rsa, csa = p.a[m0:], 1, p.lda
 	}
 	step := active.gemm.nnBlock
-	if m1-m0 <= onceRows {
+	if m1-m0 <= wholeRows {
 		step = p.k
-		if n1-n0 >= onceCols {
-			step = onceBlock
-		}
 	}
 	for k0 := 0; k0 < p.k; k0 += step {
 		multiply(m1-m0, n1-n0, min(step, p.k-k0), a[k0*csa:], rsa, csa, active.gemm.rows*rsa, p.b[k0*p.ldb+n0:], p.ldb, p.c[m0*p.ldc+n0:], p.ldc, p.acc || k0 > 0)
+	}
+}
+
+// Multiples that multiplyRow works in.
+const (
+	rowColumns = 16
+	rowSteps   = 8 // of K
+)
+
+// row serves row i alone: one stream of decoding, which waits for memory only.
+func (p *product) row(i, n0, n1 int) {
+	whole, k := n1-(n1-n0)%rowColumns, p.k/rowSteps*rowSteps
+	a, c := p.a[i*p.lda:], p.c[i*p.ldc:]
+	if whole > n0 && k > 0 {
+		multiplyRow(whole-n0, k, a, p.b[n0:], p.ldb, c[n0:], p.acc)
+	}
+	if whole > n0 && k < p.k {
+		multiply(1, whole-n0, p.k-k, a[k:], 0, 1, 0, p.b[k*p.ldb+n0:], p.ldb, c[n0:], p.ldc, p.acc || k > 0)
+	}
+	if whole < n1 {
+		multiply(1, n1-whole, p.k, a, 0, 1, 0, p.b[whole:], p.ldb, c[whole:], p.ldc, p.acc)
 	}
 }
 

@@ -42,7 +42,7 @@ func multiply(m, n, k int, a []float32, rsa, csa, ats int, b []float32, ldb int,
 		return
 	}
 	t := tile{rsa: 4 * rsa, csa: 4 * csa, ats: 4 * ats, rsb: 4 * ldb, rsc: 4 * ldc}
-	t.ahead = t.rowsAhead(m, n, ldb)
+	t.ahead = t.rowsAhead(m, ldb)
 	pa, pb, pc := unsafe.Pointer(unsafe.SliceData(a)), unsafe.Pointer(unsafe.SliceData(b)), unsafe.Pointer(unsafe.SliceData(c))
 	for i := 0; i < m; i += callRows {
 		t.rows = min(callRows, m-i)
@@ -58,14 +58,12 @@ func multiply(m, n, k int, a []float32, rsa, csa, ats int, b []float32, ldb int,
 
 // rowsAhead returns how far ahead B is asked for, from memory into the second cache: far enough that reading runs through memory and not across
 // it. A panel is in the cache.
-func (t *tile) rowsAhead(m, n, ldb int) int {
+func (t *tile) rowsAhead(m, ldb int) int {
 	rows := 64
 	switch {
 	case ldb <= quantPanel:
 		rows = 0
-	case m <= onceRows && n >= onceCols:
-		rows = onceBlock
-	case m <= onceRows: // all of K at once
+	case m <= wholeRows:
 		rows = 8
 	}
 	return rows * t.rsb
@@ -95,6 +93,21 @@ func (t *tile) columns(g *gemmOps, n int, a, b, c unsafe.Pointer) {
 			tileAVX512((*byte)(unsafe.Pointer(t)))
 		} else {
 			tileAVX2((*byte)(unsafe.Pointer(t)))
+		}
+	}
+}
+
+// multiplyRow is multiply for one row of A without gaps, for n a multiple of rowColumns and k one of rowSteps.
+func multiplyRow(n, k int, a []float32, b []float32, ldb int, c []float32, acc bool) {
+	for q := 0; q < k; q += rowSteps {
+		more := 0
+		if acc || q > 0 {
+			more = 1
+		}
+		if active.gemm.lanes == 16 {
+			rowAVX512(n/16, &a[q], &b[q*ldb], 4*ldb, &c[0], more, 4*rowSteps*ldb)
+		} else {
+			rowAVX2(n/8, &a[q], &b[q*ldb], 4*ldb, &c[0], more, 4*rowSteps*ldb)
 		}
 	}
 }

@@ -8937,6 +8937,86 @@ done:
 	VZEROUPPER
 	RET
 
+// func rowAVX512(vecs int, a *float32, b *float32, ldb int, c *float32, acc int, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·rowAVX512(SB), NOSPLIT, $0-56
+	MOVQ         vecs+0(FP), CX
+	MOVQ         a+8(FP), SI
+	MOVQ         b+16(FP), BX
+	MOVQ         ldb+24(FP), R12
+	MOVQ         c+32(FP), DI
+	MOVQ         acc+40(FP), AX
+	MOVQ         ahead+48(FP), DX
+	LEAQ         (R12)(R12*2), R13
+	LEAQ         (R12)(R12*4), R14
+	LEAQ         (R14)(R12*2), R15
+	ADDQ         BX, DX
+	VBROADCASTSS (SI), Z0
+	VBROADCASTSS 4(SI), Z1
+	VBROADCASTSS 8(SI), Z2
+	VBROADCASTSS 12(SI), Z3
+	VBROADCASTSS 16(SI), Z4
+	VBROADCASTSS 20(SI), Z5
+	VBROADCASTSS 24(SI), Z6
+	VBROADCASTSS 28(SI), Z7
+	TESTQ        AX, AX
+	JNZ          stored
+
+fresh:
+	VPXORD      Z8, Z8, Z8
+	VFMADD231PS (BX), Z0, Z8
+	PREFETCHT1  (DX)
+	VFMADD231PS (BX)(R12*1), Z1, Z8
+	PREFETCHT1  (DX)(R12*1)
+	VFMADD231PS (BX)(R12*2), Z2, Z8
+	PREFETCHT1  (DX)(R12*2)
+	VFMADD231PS (BX)(R13*1), Z3, Z8
+	PREFETCHT1  (DX)(R13*1)
+	VFMADD231PS (BX)(R12*4), Z4, Z8
+	PREFETCHT1  (DX)(R12*4)
+	VFMADD231PS (BX)(R14*1), Z5, Z8
+	PREFETCHT1  (DX)(R14*1)
+	VFMADD231PS (BX)(R13*2), Z6, Z8
+	PREFETCHT1  (DX)(R13*2)
+	VFMADD231PS (BX)(R15*1), Z7, Z8
+	PREFETCHT1  (DX)(R15*1)
+	VMOVUPS     Z8, (DI)
+	ADDQ        $0x40, BX
+	ADDQ        $0x40, DX
+	ADDQ        $0x40, DI
+	DECQ        CX
+	JNZ         fresh
+	JMP         done
+
+stored:
+	VMOVUPS     (DI), Z8
+	VFMADD231PS (BX), Z0, Z8
+	PREFETCHT1  (DX)
+	VFMADD231PS (BX)(R12*1), Z1, Z8
+	PREFETCHT1  (DX)(R12*1)
+	VFMADD231PS (BX)(R12*2), Z2, Z8
+	PREFETCHT1  (DX)(R12*2)
+	VFMADD231PS (BX)(R13*1), Z3, Z8
+	PREFETCHT1  (DX)(R13*1)
+	VFMADD231PS (BX)(R12*4), Z4, Z8
+	PREFETCHT1  (DX)(R12*4)
+	VFMADD231PS (BX)(R14*1), Z5, Z8
+	PREFETCHT1  (DX)(R14*1)
+	VFMADD231PS (BX)(R13*2), Z6, Z8
+	PREFETCHT1  (DX)(R13*2)
+	VFMADD231PS (BX)(R15*1), Z7, Z8
+	PREFETCHT1  (DX)(R15*1)
+	VMOVUPS     Z8, (DI)
+	ADDQ        $0x40, BX
+	ADDQ        $0x40, DX
+	ADDQ        $0x40, DI
+	DECQ        CX
+	JNZ         stored
+
+done:
+	VZEROUPPER
+	RET
+
 // func peakAVX512(rounds int)
 // Requires: AVX, AVX512F
 TEXT ·peakAVX512(SB), NOSPLIT, $0-8
@@ -13293,6 +13373,86 @@ r1g1quadend:
 	VMOVUPS Y0, (BX)
 	VMOVUPS Y1, 32(BX)
 	ADDQ    DX, BX
+
+done:
+	VZEROUPPER
+	RET
+
+// func rowAVX2(vecs int, a *float32, b *float32, ldb int, c *float32, acc int, ahead int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·rowAVX2(SB), NOSPLIT, $0-56
+	MOVQ         vecs+0(FP), CX
+	MOVQ         a+8(FP), SI
+	MOVQ         b+16(FP), BX
+	MOVQ         ldb+24(FP), R12
+	MOVQ         c+32(FP), DI
+	MOVQ         acc+40(FP), AX
+	MOVQ         ahead+48(FP), DX
+	LEAQ         (R12)(R12*2), R13
+	LEAQ         (R12)(R12*4), R14
+	LEAQ         (R14)(R12*2), R15
+	ADDQ         BX, DX
+	VBROADCASTSS (SI), Y0
+	VBROADCASTSS 4(SI), Y1
+	VBROADCASTSS 8(SI), Y2
+	VBROADCASTSS 12(SI), Y3
+	VBROADCASTSS 16(SI), Y4
+	VBROADCASTSS 20(SI), Y5
+	VBROADCASTSS 24(SI), Y6
+	VBROADCASTSS 28(SI), Y7
+	TESTQ        AX, AX
+	JNZ          stored
+
+fresh:
+	VXORPS      Y8, Y8, Y8
+	VFMADD231PS (BX), Y0, Y8
+	PREFETCHT1  (DX)
+	VFMADD231PS (BX)(R12*1), Y1, Y8
+	PREFETCHT1  (DX)(R12*1)
+	VFMADD231PS (BX)(R12*2), Y2, Y8
+	PREFETCHT1  (DX)(R12*2)
+	VFMADD231PS (BX)(R13*1), Y3, Y8
+	PREFETCHT1  (DX)(R13*1)
+	VFMADD231PS (BX)(R12*4), Y4, Y8
+	PREFETCHT1  (DX)(R12*4)
+	VFMADD231PS (BX)(R14*1), Y5, Y8
+	PREFETCHT1  (DX)(R14*1)
+	VFMADD231PS (BX)(R13*2), Y6, Y8
+	PREFETCHT1  (DX)(R13*2)
+	VFMADD231PS (BX)(R15*1), Y7, Y8
+	PREFETCHT1  (DX)(R15*1)
+	VMOVUPS     Y8, (DI)
+	ADDQ        $0x20, BX
+	ADDQ        $0x20, DX
+	ADDQ        $0x20, DI
+	DECQ        CX
+	JNZ         fresh
+	JMP         done
+
+stored:
+	VMOVUPS     (DI), Y8
+	VFMADD231PS (BX), Y0, Y8
+	PREFETCHT1  (DX)
+	VFMADD231PS (BX)(R12*1), Y1, Y8
+	PREFETCHT1  (DX)(R12*1)
+	VFMADD231PS (BX)(R12*2), Y2, Y8
+	PREFETCHT1  (DX)(R12*2)
+	VFMADD231PS (BX)(R13*1), Y3, Y8
+	PREFETCHT1  (DX)(R13*1)
+	VFMADD231PS (BX)(R12*4), Y4, Y8
+	PREFETCHT1  (DX)(R12*4)
+	VFMADD231PS (BX)(R14*1), Y5, Y8
+	PREFETCHT1  (DX)(R14*1)
+	VFMADD231PS (BX)(R13*2), Y6, Y8
+	PREFETCHT1  (DX)(R13*2)
+	VFMADD231PS (BX)(R15*1), Y7, Y8
+	PREFETCHT1  (DX)(R15*1)
+	VMOVUPS     Y8, (DI)
+	ADDQ        $0x20, BX
+	ADDQ        $0x20, DX
+	ADDQ        $0x20, DI
+	DECQ        CX
+	JNZ         stored
 
 done:
 	VZEROUPPER

@@ -11,6 +11,11 @@ func multiplyNT(m, n, k int, a []float32, lda int, b []float32, ldb int, c []flo
 	panic("kernel: no such instructions")
 }
 
+// multiplyRow has none either.
+func multiplyRow(n, k int, a []float32, b []float32, ldb int, c []float32, acc bool) {
+	panic("kernel: no such instructions")
+}
+
 func packWhole(int, []float32, int, []float32) bool { return false }
 
 func transposeBlocks(rows, cols int, src []float32, lds int, dst []float32, ldd int) (doneRows, doneCols int) {

@@ -306,6 +306,26 @@ func TestPeak(t *testing.T) {
 	})
 }
 
+// A row alone has the bytes of the same row in a product of two, whatever is left over.
+func TestGemmRowAlone(t *testing.T) {
+	eachLevel(t, func(t *testing.T) {
+		for i, nk := range [][2]int{{16, 8}, {32, 16}, {47, 8}, {113, 23}, {15, 64}, {288, 7}, {100, 300}} {
+			two, acc := makeOperands(2, nk[0], nk[1], false, false, i%3), i%2 == 0
+			one := two
+			one.m = 1
+			one.c = two.c[:two.n]
+			want := two.run(GemmNN, acc)[:two.n]
+			if got := one.run(GemmNN, acc); !equal(got, want) {
+				t.Errorf("%v: other bytes than beside another row", nk)
+			}
+			one.b[len(one.b)-1] += 1
+			if equal(one.run(GemmNN, acc), want) {
+				t.Errorf("%v: another B passed", nk)
+			}
+		}
+	})
+}
+
 // Transposing B in registers gives the bytes of transposing it into panels, whatever is left over.
 func TestGemmNTInRegisters(t *testing.T) {
 	eachLevel(t, func(t *testing.T) {

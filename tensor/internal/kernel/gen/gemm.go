@@ -15,6 +15,7 @@ func gemm() {
 		pack(v)
 		transpose(v)
 		ntTile(v)
+		row(v)
 		peak(v)
 	}
 	read()
