@@ -106,12 +106,12 @@ func (l *attnLists) cached(rows []CachedRow, sh attnShape, pages int) {
 	}
 }
 
-// tokenHeads is how many query heads of a single row one unit of work takes, if not those of one key head are more: the kernel's lanes.
+// tokenHeads is how many query heads of a single row one unit of work takes at least, if there are so many: the lanes of the kernel.
 const tokenHeads = 4
 
 // addToken adds the work of a segment of one row.
 func (l *attnLists) addToken(seg int, sh attnShape) {
-	step := max(1, tokenHeads/sh.group)
+	step := (tokenHeads + sh.group - 1) / sh.group
 	for kv := 0; kv < sh.kvHeads; kv += step {
 		l.items = append(l.items, attnItem{seg: seg, kv: kv, kvs: min(step, sh.kvHeads-kv), lo: l.segs[seg].lo, hi: l.segs[seg].hi})
 	}
