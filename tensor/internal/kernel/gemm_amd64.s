@@ -2938,55 +2938,81 @@ loop:
 // func ntAVX512(t *byte)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·ntAVX512(SB), NOSPLIT, $0-8
-	MOVQ    t+0(FP), AX
-	CMPQ    48(AX), $0x08
-	JNE     below8
-	CMPQ    64(AX), $0x02
-	JNE     r8g1
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	VPXORD  Z2, Z2, Z2
-	VPXORD  Z3, Z3, Z3
-	VPXORD  Z4, Z4, Z4
-	VPXORD  Z5, Z5, Z5
-	VPXORD  Z6, Z6, Z6
-	VPXORD  Z7, Z7, Z7
-	VPXORD  Z8, Z8, Z8
-	VPXORD  Z9, Z9, Z9
-	VPXORD  Z10, Z10, Z10
-	VPXORD  Z11, Z11, Z11
-	VPXORD  Z12, Z12, Z12
-	VPXORD  Z13, Z13, Z13
-	VPXORD  Z14, Z14, Z14
-	VPXORD  Z15, Z15, Z15
-	CMPQ    72(AX), $0x00
-	JEQ     r8g2start
-	MOVQ    16(AX), BX
-	MOVQ    40(AX), DX
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Z1
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z2
-	VMOVUPS 64(BX), Z3
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z4
-	VMOVUPS 64(BX), Z5
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z6
-	VMOVUPS 64(BX), Z7
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z8
-	VMOVUPS 64(BX), Z9
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z10
-	VMOVUPS 64(BX), Z11
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z12
-	VMOVUPS 64(BX), Z13
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z14
-	VMOVUPS 64(BX), Z15
-	ADDQ    DX, BX
+	MOVQ       t+0(FP), AX
+	CMPQ       48(AX), $0x08
+	JNE        below8
+	CMPQ       64(AX), $0x02
+	JNE        r8g1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	CMPQ       72(AX), $0x00
+	JEQ        r8g2start
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	VMOVUPS    (BX), Z0
+	VMOVUPS    64(BX), Z1
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z2
+	VMOVUPS    64(BX), Z3
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z4
+	VMOVUPS    64(BX), Z5
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z6
+	VMOVUPS    64(BX), Z7
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z8
+	VMOVUPS    64(BX), Z9
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z10
+	VMOVUPS    64(BX), Z11
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z12
+	VMOVUPS    64(BX), Z13
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z14
+	VMOVUPS    64(BX), Z15
+	ADDQ       DX, BX
 
 r8g2start:
 	MOVQ  (AX), SI
@@ -3658,34 +3684,52 @@ r8g2quadend:
 	JMP     done
 
 r8g1:
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	VPXORD  Z2, Z2, Z2
-	VPXORD  Z3, Z3, Z3
-	VPXORD  Z4, Z4, Z4
-	VPXORD  Z5, Z5, Z5
-	VPXORD  Z6, Z6, Z6
-	VPXORD  Z7, Z7, Z7
-	CMPQ    72(AX), $0x00
-	JEQ     r8g1start
-	MOVQ    16(AX), BX
-	MOVQ    40(AX), DX
-	VMOVUPS (BX), Z0
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z1
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z2
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z3
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z4
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z5
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z6
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z7
-	ADDQ    DX, BX
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	CMPQ       72(AX), $0x00
+	JEQ        r8g1start
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	VMOVUPS    (BX), Z0
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z1
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z2
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z3
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z4
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z5
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z6
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z7
+	ADDQ       DX, BX
 
 r8g1start:
 	MOVQ  (AX), SI
@@ -4047,49 +4091,72 @@ r8g1quadend:
 	JMP     done
 
 below8:
-	CMPQ    48(AX), $0x07
-	JNE     below7
-	CMPQ    64(AX), $0x02
-	JNE     r7g1
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	VPXORD  Z2, Z2, Z2
-	VPXORD  Z3, Z3, Z3
-	VPXORD  Z4, Z4, Z4
-	VPXORD  Z5, Z5, Z5
-	VPXORD  Z6, Z6, Z6
-	VPXORD  Z7, Z7, Z7
-	VPXORD  Z8, Z8, Z8
-	VPXORD  Z9, Z9, Z9
-	VPXORD  Z10, Z10, Z10
-	VPXORD  Z11, Z11, Z11
-	VPXORD  Z12, Z12, Z12
-	VPXORD  Z13, Z13, Z13
-	CMPQ    72(AX), $0x00
-	JEQ     r7g2start
-	MOVQ    16(AX), BX
-	MOVQ    40(AX), DX
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Z1
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z2
-	VMOVUPS 64(BX), Z3
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z4
-	VMOVUPS 64(BX), Z5
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z6
-	VMOVUPS 64(BX), Z7
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z8
-	VMOVUPS 64(BX), Z9
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z10
-	VMOVUPS 64(BX), Z11
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z12
-	VMOVUPS 64(BX), Z13
-	ADDQ    DX, BX
+	CMPQ       48(AX), $0x07
+	JNE        below7
+	CMPQ       64(AX), $0x02
+	JNE        r7g1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	CMPQ       72(AX), $0x00
+	JEQ        r7g2start
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	VMOVUPS    (BX), Z0
+	VMOVUPS    64(BX), Z1
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z2
+	VMOVUPS    64(BX), Z3
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z4
+	VMOVUPS    64(BX), Z5
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z6
+	VMOVUPS    64(BX), Z7
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z8
+	VMOVUPS    64(BX), Z9
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z10
+	VMOVUPS    64(BX), Z11
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z12
+	VMOVUPS    64(BX), Z13
+	ADDQ       DX, BX
 
 r7g2start:
 	MOVQ  (AX), SI
@@ -4718,31 +4785,47 @@ r7g2quadend:
 	JMP     done
 
 r7g1:
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	VPXORD  Z2, Z2, Z2
-	VPXORD  Z3, Z3, Z3
-	VPXORD  Z4, Z4, Z4
-	VPXORD  Z5, Z5, Z5
-	VPXORD  Z6, Z6, Z6
-	CMPQ    72(AX), $0x00
-	JEQ     r7g1start
-	MOVQ    16(AX), BX
-	MOVQ    40(AX), DX
-	VMOVUPS (BX), Z0
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z1
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z2
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z3
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z4
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z5
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z6
-	ADDQ    DX, BX
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	CMPQ       72(AX), $0x00
+	JEQ        r7g1start
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	VMOVUPS    (BX), Z0
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z1
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z2
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z3
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z4
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z5
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z6
+	ADDQ       DX, BX
 
 r7g1start:
 	MOVQ  (AX), SI
@@ -5082,44 +5165,64 @@ r7g1quadend:
 	JMP     done
 
 below7:
-	CMPQ    48(AX), $0x06
-	JNE     below6
-	CMPQ    64(AX), $0x02
-	JNE     r6g1
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	VPXORD  Z2, Z2, Z2
-	VPXORD  Z3, Z3, Z3
-	VPXORD  Z4, Z4, Z4
-	VPXORD  Z5, Z5, Z5
-	VPXORD  Z6, Z6, Z6
-	VPXORD  Z7, Z7, Z7
-	VPXORD  Z8, Z8, Z8
-	VPXORD  Z9, Z9, Z9
-	VPXORD  Z10, Z10, Z10
-	VPXORD  Z11, Z11, Z11
-	CMPQ    72(AX), $0x00
-	JEQ     r6g2start
-	MOVQ    16(AX), BX
-	MOVQ    40(AX), DX
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Z1
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z2
-	VMOVUPS 64(BX), Z3
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z4
-	VMOVUPS 64(BX), Z5
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z6
-	VMOVUPS 64(BX), Z7
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z8
-	VMOVUPS 64(BX), Z9
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z10
-	VMOVUPS 64(BX), Z11
-	ADDQ    DX, BX
+	CMPQ       48(AX), $0x06
+	JNE        below6
+	CMPQ       64(AX), $0x02
+	JNE        r6g1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	CMPQ       72(AX), $0x00
+	JEQ        r6g2start
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	VMOVUPS    (BX), Z0
+	VMOVUPS    64(BX), Z1
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z2
+	VMOVUPS    64(BX), Z3
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z4
+	VMOVUPS    64(BX), Z5
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z6
+	VMOVUPS    64(BX), Z7
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z8
+	VMOVUPS    64(BX), Z9
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z10
+	VMOVUPS    64(BX), Z11
+	ADDQ       DX, BX
 
 r6g2start:
 	MOVQ  (AX), SI
@@ -5705,28 +5808,42 @@ r6g2quadend:
 	JMP     done
 
 r6g1:
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	VPXORD  Z2, Z2, Z2
-	VPXORD  Z3, Z3, Z3
-	VPXORD  Z4, Z4, Z4
-	VPXORD  Z5, Z5, Z5
-	CMPQ    72(AX), $0x00
-	JEQ     r6g1start
-	MOVQ    16(AX), BX
-	MOVQ    40(AX), DX
-	VMOVUPS (BX), Z0
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z1
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z2
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z3
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z4
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z5
-	ADDQ    DX, BX
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	CMPQ       72(AX), $0x00
+	JEQ        r6g1start
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	VMOVUPS    (BX), Z0
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z1
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z2
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z3
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z4
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z5
+	ADDQ       DX, BX
 
 r6g1start:
 	MOVQ  (AX), SI
@@ -6044,39 +6161,56 @@ r6g1quadend:
 	JMP     done
 
 below6:
-	CMPQ    48(AX), $0x05
-	JNE     below5
-	CMPQ    64(AX), $0x02
-	JNE     r5g1
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	VPXORD  Z2, Z2, Z2
-	VPXORD  Z3, Z3, Z3
-	VPXORD  Z4, Z4, Z4
-	VPXORD  Z5, Z5, Z5
-	VPXORD  Z6, Z6, Z6
-	VPXORD  Z7, Z7, Z7
-	VPXORD  Z8, Z8, Z8
-	VPXORD  Z9, Z9, Z9
-	CMPQ    72(AX), $0x00
-	JEQ     r5g2start
-	MOVQ    16(AX), BX
-	MOVQ    40(AX), DX
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Z1
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z2
-	VMOVUPS 64(BX), Z3
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z4
-	VMOVUPS 64(BX), Z5
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z6
-	VMOVUPS 64(BX), Z7
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z8
-	VMOVUPS 64(BX), Z9
-	ADDQ    DX, BX
+	CMPQ       48(AX), $0x05
+	JNE        below5
+	CMPQ       64(AX), $0x02
+	JNE        r5g1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	CMPQ       72(AX), $0x00
+	JEQ        r5g2start
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	VMOVUPS    (BX), Z0
+	VMOVUPS    64(BX), Z1
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z2
+	VMOVUPS    64(BX), Z3
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z4
+	VMOVUPS    64(BX), Z5
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z6
+	VMOVUPS    64(BX), Z7
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z8
+	VMOVUPS    64(BX), Z9
+	ADDQ       DX, BX
 
 r5g2start:
 	MOVQ  (AX), SI
@@ -6619,25 +6753,37 @@ r5g2quadend:
 	JMP     done
 
 r5g1:
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	VPXORD  Z2, Z2, Z2
-	VPXORD  Z3, Z3, Z3
-	VPXORD  Z4, Z4, Z4
-	CMPQ    72(AX), $0x00
-	JEQ     r5g1start
-	MOVQ    16(AX), BX
-	MOVQ    40(AX), DX
-	VMOVUPS (BX), Z0
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z1
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z2
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z3
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z4
-	ADDQ    DX, BX
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	CMPQ       72(AX), $0x00
+	JEQ        r5g1start
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	VMOVUPS    (BX), Z0
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z1
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z2
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z3
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z4
+	ADDQ       DX, BX
 
 r5g1start:
 	MOVQ  (AX), SI
@@ -6933,34 +7079,48 @@ r5g1quadend:
 	JMP     done
 
 below5:
-	CMPQ    48(AX), $0x04
-	JNE     below4
-	CMPQ    64(AX), $0x02
-	JNE     r4g1
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	VPXORD  Z2, Z2, Z2
-	VPXORD  Z3, Z3, Z3
-	VPXORD  Z4, Z4, Z4
-	VPXORD  Z5, Z5, Z5
-	VPXORD  Z6, Z6, Z6
-	VPXORD  Z7, Z7, Z7
-	CMPQ    72(AX), $0x00
-	JEQ     r4g2start
-	MOVQ    16(AX), BX
-	MOVQ    40(AX), DX
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Z1
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z2
-	VMOVUPS 64(BX), Z3
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z4
-	VMOVUPS 64(BX), Z5
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z6
-	VMOVUPS 64(BX), Z7
-	ADDQ    DX, BX
+	CMPQ       48(AX), $0x04
+	JNE        below4
+	CMPQ       64(AX), $0x02
+	JNE        r4g1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	CMPQ       72(AX), $0x00
+	JEQ        r4g2start
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	VMOVUPS    (BX), Z0
+	VMOVUPS    64(BX), Z1
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z2
+	VMOVUPS    64(BX), Z3
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z4
+	VMOVUPS    64(BX), Z5
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z6
+	VMOVUPS    64(BX), Z7
+	ADDQ       DX, BX
 
 r4g2start:
 	MOVQ  (AX), SI
@@ -7458,22 +7618,32 @@ r4g2quadend:
 	JMP     done
 
 r4g1:
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	VPXORD  Z2, Z2, Z2
-	VPXORD  Z3, Z3, Z3
-	CMPQ    72(AX), $0x00
-	JEQ     r4g1start
-	MOVQ    16(AX), BX
-	MOVQ    40(AX), DX
-	VMOVUPS (BX), Z0
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z1
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z2
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z3
-	ADDQ    DX, BX
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	CMPQ       72(AX), $0x00
+	JEQ        r4g1start
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	VMOVUPS    (BX), Z0
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z1
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z2
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z3
+	ADDQ       DX, BX
 
 r4g1start:
 	MOVQ  (AX), SI
@@ -7745,29 +7915,40 @@ r4g1quadend:
 	JMP     done
 
 below4:
-	CMPQ    48(AX), $0x03
-	JNE     below3
-	CMPQ    64(AX), $0x02
-	JNE     r3g1
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	VPXORD  Z2, Z2, Z2
-	VPXORD  Z3, Z3, Z3
-	VPXORD  Z4, Z4, Z4
-	VPXORD  Z5, Z5, Z5
-	CMPQ    72(AX), $0x00
-	JEQ     r3g2start
-	MOVQ    16(AX), BX
-	MOVQ    40(AX), DX
-	VMOVUPS (BX), Z0
-	VMOVUPS 64(BX), Z1
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z2
-	VMOVUPS 64(BX), Z3
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z4
-	VMOVUPS 64(BX), Z5
-	ADDQ    DX, BX
+	CMPQ       48(AX), $0x03
+	JNE        below3
+	CMPQ       64(AX), $0x02
+	JNE        r3g1
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 64(BX)
+	ADDQ       DX, BX
+	CMPQ       72(AX), $0x00
+	JEQ        r3g2start
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	VMOVUPS    (BX), Z0
+	VMOVUPS    64(BX), Z1
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z2
+	VMOVUPS    64(BX), Z3
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z4
+	VMOVUPS    64(BX), Z5
+	ADDQ       DX, BX
 
 r3g2start:
 	MOVQ  (AX), SI
@@ -8222,19 +8403,27 @@ r3g2quadend:
 	JMP     done
 
 r3g1:
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	VPXORD  Z2, Z2, Z2
-	CMPQ    72(AX), $0x00
-	JEQ     r3g1start
-	MOVQ    16(AX), BX
-	MOVQ    40(AX), DX
-	VMOVUPS (BX), Z0
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z1
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z2
-	ADDQ    DX, BX
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	CMPQ       72(AX), $0x00
+	JEQ        r3g1start
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	VMOVUPS    (BX), Z0
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z1
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z2
+	ADDQ       DX, BX
 
 r3g1start:
 	MOVQ  (AX), SI
@@ -8484,18 +8673,24 @@ r3g1quadend:
 	JMP     done
 
 below3:
-	CMPQ    48(AX), $0x02
-	JNE     below2
-	VPXORD  Z0, Z0, Z0
-	VPXORD  Z1, Z1, Z1
-	CMPQ    72(AX), $0x00
-	JEQ     r2g1start
-	MOVQ    16(AX), BX
-	MOVQ    40(AX), DX
-	VMOVUPS (BX), Z0
-	ADDQ    DX, BX
-	VMOVUPS (BX), Z1
-	ADDQ    DX, BX
+	CMPQ       48(AX), $0x02
+	JNE        below2
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	CMPQ       72(AX), $0x00
+	JEQ        r2g1start
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	VMOVUPS    (BX), Z0
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Z1
+	ADDQ       DX, BX
 
 r2g1start:
 	MOVQ  (AX), SI
@@ -8723,13 +8918,17 @@ r2g1quadend:
 	JMP     done
 
 below2:
-	VPXORD  Z0, Z0, Z0
-	CMPQ    72(AX), $0x00
-	JEQ     r1g1start
-	MOVQ    16(AX), BX
-	MOVQ    40(AX), DX
-	VMOVUPS (BX), Z0
-	ADDQ    DX, BX
+	VPXORD     Z0, Z0, Z0
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	PREFETCHT0 (BX)
+	ADDQ       DX, BX
+	CMPQ       72(AX), $0x00
+	JEQ        r1g1start
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	VMOVUPS    (BX), Z0
+	ADDQ       DX, BX
 
 r1g1start:
 	MOVQ  (AX), SI
@@ -10237,33 +10436,47 @@ loop:
 // func ntAVX2(t *byte)
 // Requires: AVX, FMA3, MMX+
 TEXT ·ntAVX2(SB), NOSPLIT, $0-8
-	MOVQ    t+0(FP), AX
-	CMPQ    48(AX), $0x04
-	JNE     below4
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	CMPQ    72(AX), $0x00
-	JEQ     r4g1start
-	MOVQ    16(AX), BX
-	MOVQ    40(AX), DX
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	ADDQ    DX, BX
-	VMOVUPS (BX), Y2
-	VMOVUPS 32(BX), Y3
-	ADDQ    DX, BX
-	VMOVUPS (BX), Y4
-	VMOVUPS 32(BX), Y5
-	ADDQ    DX, BX
-	VMOVUPS (BX), Y6
-	VMOVUPS 32(BX), Y7
-	ADDQ    DX, BX
+	MOVQ       t+0(FP), AX
+	CMPQ       48(AX), $0x04
+	JNE        below4
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       DX, BX
+	CMPQ       72(AX), $0x00
+	JEQ        r4g1start
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	VMOVUPS    (BX), Y0
+	VMOVUPS    32(BX), Y1
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Y2
+	VMOVUPS    32(BX), Y3
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Y4
+	VMOVUPS    32(BX), Y5
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Y6
+	VMOVUPS    32(BX), Y7
+	ADDQ       DX, BX
 
 r4g1start:
 	MOVQ  (AX), SI
@@ -10819,27 +11032,38 @@ r4g1quadend:
 	JMP     done
 
 below4:
-	CMPQ    48(AX), $0x03
-	JNE     below3
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	CMPQ    72(AX), $0x00
-	JEQ     r3g1start
-	MOVQ    16(AX), BX
-	MOVQ    40(AX), DX
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	ADDQ    DX, BX
-	VMOVUPS (BX), Y2
-	VMOVUPS 32(BX), Y3
-	ADDQ    DX, BX
-	VMOVUPS (BX), Y4
-	VMOVUPS 32(BX), Y5
-	ADDQ    DX, BX
+	CMPQ       48(AX), $0x03
+	JNE        below3
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       DX, BX
+	CMPQ       72(AX), $0x00
+	JEQ        r3g1start
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	VMOVUPS    (BX), Y0
+	VMOVUPS    32(BX), Y1
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Y2
+	VMOVUPS    32(BX), Y3
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Y4
+	VMOVUPS    32(BX), Y5
+	ADDQ       DX, BX
 
 r3g1start:
 	MOVQ  (AX), SI
@@ -11312,32 +11536,44 @@ r3g1quadend:
 	JMP     done
 
 below3:
-	CMPQ    48(AX), $0x02
-	JNE     below2
-	CMPQ    64(AX), $0x02
-	JNE     r2g1
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	VXORPS  Y4, Y4, Y4
-	VXORPS  Y5, Y5, Y5
-	VXORPS  Y6, Y6, Y6
-	VXORPS  Y7, Y7, Y7
-	CMPQ    72(AX), $0x00
-	JEQ     r2g2start
-	MOVQ    16(AX), BX
-	MOVQ    40(AX), DX
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	VMOVUPS 64(BX), Y2
-	VMOVUPS 96(BX), Y3
-	ADDQ    DX, BX
-	VMOVUPS (BX), Y4
-	VMOVUPS 32(BX), Y5
-	VMOVUPS 64(BX), Y6
-	VMOVUPS 96(BX), Y7
-	ADDQ    DX, BX
+	CMPQ       48(AX), $0x02
+	JNE        below2
+	CMPQ       64(AX), $0x02
+	JNE        r2g1
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	VXORPS     Y4, Y4, Y4
+	VXORPS     Y5, Y5, Y5
+	VXORPS     Y6, Y6, Y6
+	VXORPS     Y7, Y7, Y7
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 96(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 96(BX)
+	ADDQ       DX, BX
+	CMPQ       72(AX), $0x00
+	JEQ        r2g2start
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	VMOVUPS    (BX), Y0
+	VMOVUPS    32(BX), Y1
+	VMOVUPS    64(BX), Y2
+	VMOVUPS    96(BX), Y3
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Y4
+	VMOVUPS    32(BX), Y5
+	VMOVUPS    64(BX), Y6
+	VMOVUPS    96(BX), Y7
+	ADDQ       DX, BX
 
 r2g2start:
 	MOVQ  (AX), SI
@@ -12073,20 +12309,28 @@ r2g2quadend:
 	JMP     done
 
 r2g1:
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	CMPQ    72(AX), $0x00
-	JEQ     r2g1start
-	MOVQ    16(AX), BX
-	MOVQ    40(AX), DX
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	ADDQ    DX, BX
-	VMOVUPS (BX), Y2
-	VMOVUPS 32(BX), Y3
-	ADDQ    DX, BX
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       DX, BX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       DX, BX
+	CMPQ       72(AX), $0x00
+	JEQ        r2g1start
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	VMOVUPS    (BX), Y0
+	VMOVUPS    32(BX), Y1
+	ADDQ       DX, BX
+	VMOVUPS    (BX), Y2
+	VMOVUPS    32(BX), Y3
+	ADDQ       DX, BX
 
 r2g1start:
 	MOVQ  (AX), SI
@@ -12476,21 +12720,28 @@ r2g1quadend:
 	JMP     done
 
 below2:
-	CMPQ    64(AX), $0x02
-	JNE     r1g1
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	VXORPS  Y2, Y2, Y2
-	VXORPS  Y3, Y3, Y3
-	CMPQ    72(AX), $0x00
-	JEQ     r1g2start
-	MOVQ    16(AX), BX
-	MOVQ    40(AX), DX
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	VMOVUPS 64(BX), Y2
-	VMOVUPS 96(BX), Y3
-	ADDQ    DX, BX
+	CMPQ       64(AX), $0x02
+	JNE        r1g1
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	PREFETCHT0 64(BX)
+	PREFETCHT0 96(BX)
+	ADDQ       DX, BX
+	CMPQ       72(AX), $0x00
+	JEQ        r1g2start
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	VMOVUPS    (BX), Y0
+	VMOVUPS    32(BX), Y1
+	VMOVUPS    64(BX), Y2
+	VMOVUPS    96(BX), Y3
+	ADDQ       DX, BX
 
 r1g2start:
 	MOVQ  (AX), SI
@@ -13061,15 +13312,20 @@ r1g2quadend:
 	JMP     done
 
 r1g1:
-	VXORPS  Y0, Y0, Y0
-	VXORPS  Y1, Y1, Y1
-	CMPQ    72(AX), $0x00
-	JEQ     r1g1start
-	MOVQ    16(AX), BX
-	MOVQ    40(AX), DX
-	VMOVUPS (BX), Y0
-	VMOVUPS 32(BX), Y1
-	ADDQ    DX, BX
+	VXORPS     Y0, Y0, Y0
+	VXORPS     Y1, Y1, Y1
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	PREFETCHT0 (BX)
+	PREFETCHT0 32(BX)
+	ADDQ       DX, BX
+	CMPQ       72(AX), $0x00
+	JEQ        r1g1start
+	MOVQ       16(AX), BX
+	MOVQ       40(AX), DX
+	VMOVUPS    (BX), Y0
+	VMOVUPS    32(BX), Y1
+	ADDQ       DX, BX
 
 r1g1start:
 	MOVQ  (AX), SI

@@ -99,6 +99,7 @@ func (v gemmISA) ntRows(name string, rows, groups int) {
 			v.zero(acc(r, i))
 		}
 	}
+	each(func(m Mem, _ VecPhysical) { PREFETCHT0(m) }) // rows of logits lie far apart, and what is stored there is loaded first
 	CMPQ(field(offNtAcc), Imm(0))
 	JEQ(LabelRef(name + "start"))
 	each(func(m Mem, r VecPhysical) { VMOVUPS(m, r) })
