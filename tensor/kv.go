@@ -34,11 +34,11 @@ func (c *KV) PageBytes() int64 { return 4 * int64(c.Layers*c.KVHeads) * int64(2*
 // Bytes returns the size of the cache.
 func (c *KV) Bytes() int64 { return int64(c.Pages) * c.PageBytes() }
 
-// page returns one layer and key head of a page.
-func (c *KV) page(number, layer, kvHead int) []float32 {
+// page returns one layer of a page, n key heads from kvHead on.
+func (c *KV) page(number, layer, kvHead, n int) []float32 {
 	size := 2 * PageTokens * c.HeadDim
 	at := (layer*c.KVHeads + kvHead) * size
-	return c.data[number][at : at+size]
+	return c.data[number][at : at+n*size]
 }
 
 // CopyPage copies page src to page dst in all layers: a sample that continues a shared prompt gets a copy of its last, partly filled page.
@@ -96,12 +96,24 @@ func (l *attnLists) cached(rows []CachedRow, sh attnShape, pages int) {
 			l.lens = append(l.lens, rows[r].Pos+1)
 			l.keys += int(rows[r].Pos) + 1
 		}
-		for hi-lo == 1 && len(l.lens)-s.lens < sh.group { // one row: a length for each of its heads
-			l.lens = append(l.lens, rows[lo].Pos+1)
-		}
 		l.segs = append(l.segs, s)
-		l.addItems(len(l.segs)-1, sh.kvHeads, attnRows)
+		if hi-lo == 1 {
+			l.addToken(len(l.segs)-1, sh)
+		} else {
+			l.addItems(len(l.segs)-1, sh.kvHeads, attnRows)
+		}
 		lo = hi
+	}
+}
+
+// tokenHeads is how many query heads of a single row one unit of work takes at least, if there are so many: the lanes of the kernel.
+const tokenHeads = 4
+
+// addToken adds the work of a segment of one row.
+func (l *attnLists) addToken(seg int, sh attnShape) {
+	step := (tokenHeads + sh.group - 1) / sh.group
+	for kv := 0; kv < sh.kvHeads; kv += step {
+		l.items = append(l.items, attnItem{seg: seg, kv: kv, kvs: min(step, sh.kvHeads-kv), lo: l.segs[seg].lo, hi: l.segs[seg].hi})
 	}
 }
 
@@ -114,8 +126,10 @@ func putRows(j *attnJob, _ *attnScratch, it attnItem) {
 	s := j.segs[it.seg]
 	for r := it.lo; r < it.hi; r++ {
 		pos := int(j.lens[s.lens+r-s.lo]) - 1
-		page, from := j.pageOf(it.kv, j.attnLists.pages[s.page+pos/PageTokens]), r*j.kvStride+it.kv*j.headDim
-		kernel.PutK(page, pos%PageTokens, j.headDim, j.k[from:from+j.headDim])
-		kernel.PutV(page, pos%PageTokens, j.headDim, j.v[from:from+j.headDim])
+		for kv := it.kv; kv < it.kv+it.kvs; kv++ {
+			page, from := j.pageOf(kv, j.attnLists.pages[s.page+pos/PageTokens]), r*j.kvStride+kv*j.headDim
+			kernel.PutK(page, pos%PageTokens, j.headDim, j.k[from:from+j.headDim])
+			kernel.PutV(page, pos%PageTokens, j.headDim, j.v[from:from+j.headDim])
+		}
 	}
 }

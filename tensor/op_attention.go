@@ -40,8 +40,8 @@ type attnSeg struct {
 	shared, trunk             int // Doc.Shared, and the segment whose positions those are
 }
 
-// attnItem is one unit of work: rows lo to hi of a segment, for one key head.
-type attnItem struct{ seg, kv, lo, hi int }
+// attnItem is one unit of work: rows lo to hi of a segment, for one key head, or for kvs of them where a segment of the cache has but one row.
+type attnItem struct{ seg, kv, kvs, lo, hi int }
 
 // attnLists are the work lists of one attention call, reused.
 type attnLists struct {
@@ -65,7 +65,7 @@ func (l *attnLists) addItems(seg, kvHeads, block int) {
 	for kv := range kvHeads {
 		for lo := s.lo; lo < s.hi; {
 			hi := min(s.hi, lo+block-(s.shared+lo-s.lo)%block)
-			l.items = append(l.items, attnItem{seg, kv, lo, hi})
+			l.items = append(l.items, attnItem{seg, kv, 1, lo, hi})
 			lo = hi
 		}
 	}
@@ -83,7 +83,7 @@ func (l *attnLists) addFamilies(kvHeads int) {
 	for i, s := range l.segs {
 		for kv := range kvHeads {
 			if s.shared == 0 {
-				l.items = append(l.items, attnItem{i, kv, s.lo, s.hi})
+				l.items = append(l.items, attnItem{i, kv, 1, s.lo, s.hi})
 			}
 		}
 	}
@@ -146,7 +146,7 @@ type attnJob struct {
 	q, k, v, out     []float32
 	dOut, dq, dk, dv []float32
 	pool, dpool      []float32 // [key head][page]
-	cache            *KV       // where the pages lie instead; a segment of one row then has a length for each head of its group
+	cache            *KV       // where the pages lie instead
 	layer            int       // of the cache
 	lse              []float32
 	head             int // values of the pool for one key head
@@ -163,7 +163,7 @@ type attnScratch struct {
 // pageOf returns a page of one key head.
 func (j *attnJob) pageOf(kv, number int) []float32 {
 	if j.cache != nil {
-		return j.cache.page(number, j.layer, kv)
+		return j.cache.page(number, j.layer, kv, 1)
 	}
 	at := kv*j.head + number*j.page
 	return j.pool[at : at+j.page]
@@ -274,18 +274,28 @@ func (j *attnJob) lay(s attnSeg, kv, pos, row, n int) {
 // attend runs the kernel for the query heads of one key head.
 func attend(j *attnJob, scratch *attnScratch, it attnItem) {
 	s := j.segs[it.seg]
-	pages := j.pagesOf(scratch, s, it.kv)
-	first := it.kv * j.group
-	if j.cache != nil && s.hi-s.lo == 1 { // its heads are the kernel's rows
-		at := it.lo*j.stride + first*j.headDim
-		kernel.AttnForward(&scratch.AttnScratch, j.group, j.q[at:], j.headDim, j.lens[s.lens:s.lens+j.group], pages, j.headDim, j.scale, j.out[at:], j.headDim, nil)
+	if j.cache != nil && s.hi-s.lo == 1 {
+		j.attendToken(scratch, it)
 		return
 	}
+	pages := j.pagesOf(scratch, s, it.kv)
+	first := it.kv * j.group
 	lens := j.lens[s.lens+it.lo-s.lo : s.lens+it.hi-s.lo]
 	for h := first; h < first+j.group; h++ {
 		at := it.lo*j.stride + h*j.headDim
 		kernel.AttnForward(&scratch.AttnScratch, it.hi-it.lo, j.q[at:], j.stride, lens, pages, j.headDim, j.scale, j.out[at:], j.stride, j.lseOf(h, it.lo, it.hi-it.lo))
 	}
+}
+
+// attendToken runs the kernel for one token of the cache and the query heads of some key heads, whose pages lie side by side.
+func (j *attnJob) attendToken(scratch *attnScratch, it attnItem) {
+	s := j.segs[it.seg]
+	scratch.pages = scratch.pages[:0]
+	for _, n := range j.attnLists.pages[s.page : s.page+s.pages] {
+		scratch.pages = append(scratch.pages, j.cache.page(n, j.layer, it.kv, it.kvs))
+	}
+	at := it.lo*j.stride + it.kv*j.group*j.headDim
+	kernel.AttnToken(&scratch.AttnScratch, it.kvs*j.group, j.group, j.q[at:], int(j.lens[s.lens]), scratch.pages, j.headDim, j.scale, j.out[at:])
 }
 
 // lseOf returns where the log-sum-exp of n rows of a head goes: [head][row].

@@ -22,6 +22,7 @@ type drawer struct {
 type drawRoom struct {
 	own   []float32 // logits after rules and penalties
 	probs []float32
+	sums  []float64 // of probs before every sumBlock of them
 	order []int32
 }
 
@@ -37,8 +38,9 @@ func (d *drawer) draw(s *slot, logits []float32) {
 	if d.err != nil {
 		return
 	}
+	top := stats.Max
 	if &z[0] != &logits[0] {
-		if top := slices.Max(z); top-top != 0 { // NaN passes through Max
+		if top = slices.Max(z); top-top != 0 { // NaN passes through this Max
 			d.err = fmt.Errorf("sequence %s: rules leave no finite best logit for token %d: let them allow at least one id", name(s.out), len(s.out.Tokens))
 			return
 		}
@@ -47,12 +49,12 @@ func (d *drawer) draw(s *slot, logits []float32) {
 	var drawn float64
 	switch {
 	case q.Greedy:
-		id = argmax(z)
+		id = argmax(z, top)
 	case &z[0] == &logits[0] && !q.Truncates():
-		id = d.plain(z, s.out.Temp, len(s.out.Tokens))
+		id = d.plain(z, top, s.out.Temp, len(s.out.Tokens))
 		drawn = math.NaN() // the policy itself
 	default:
-		id, drawn = d.truncated(z, s, len(s.out.Tokens))
+		id, drawn = d.truncated(z, top, s, len(s.out.Tokens))
 	}
 	old := tensor.LogProb(logits[id], s.out.Temp, stats.LSE)
 	if math.IsNaN(drawn) {
@@ -95,52 +97,55 @@ func (d *drawer) apply(rule engine.Rule, seq *engine.Sequence) {
 	rule.Apply(seq, d.room.own)
 }
 
-// argmax returns the best token, the lowest id on a tie.
-func argmax(z []float32) int32 {
-	best := 0
-	for i, v := range z {
-		if v > z[best] {
-			best = i
-		}
-	}
-	return int32(best)
-}
+// argmax returns the lowest id whose logit is top, the largest of z.
+func argmax(z []float32, top float32) int32 { return int32(slices.Index(z, top)) }
 
-// weights fills probs with exp((z - max)/T).
-func (d *drawer) weights(z []float32, temp float32) {
+// weights fills probs with exp((z - top)/T), top being the largest of z.
+func (d *drawer) weights(z []float32, top, temp float32) {
 	if cap(d.room.probs) < len(z) {
 		d.room.probs = make([]float32, len(z))
 	}
 	d.room.probs = d.room.probs[:len(z)]
 	inv := 1 / temp
-	tensor.Exp(d.room.probs, z, inv, slices.Max(z)*inv)
+	tensor.Exp(d.room.probs, z, inv, top*inv)
 }
 
-// plain inverts the cumulative distribution over ids in ascending order.
-func (d *drawer) plain(z []float32, temp float32, t int) int32 {
-	d.weights(z, temp)
-	total := 0.0
-	for _, p := range d.room.probs {
-		total += float64(p)
+// sumBlock is how many probabilities lie between two sums that are kept.
+const sumBlock = 256
+
+// plain inverts the cumulative distribution over ids in ascending order. The sums of the way to the total serve to find the place in it.
+func (d *drawer) plain(z []float32, top, temp float32, t int) int32 {
+	d.weights(z, top, temp)
+	probs, sums, total := d.room.probs, d.room.sums[:0], 0.0
+	for lo := 0; lo < len(probs); lo += sumBlock {
+		sums = append(sums, total)
+		for _, p := range probs[lo:min(lo+sumBlock, len(probs))] {
+			total += float64(p)
+		}
 	}
-	u, sum, last := d.key.Float64(uint64(t))*total, 0.0, 0
-	for i, p := range d.room.probs {
-		if p == 0 {
-			continue
+	d.room.sums = sums
+	u := d.key.Float64(uint64(t)) * total
+	block := len(sums) - 1
+	for block > 0 && sums[block] > u {
+		block--
+	}
+	sum := sums[block]
+	for i, p := range probs[block*sumBlock:] {
+		if sum += float64(p); sum > u {
+			return int32(block*sumBlock + i)
 		}
-		sum += float64(p)
-		last = i
-		if sum > u {
-			break
-		}
+	}
+	last := len(probs) - 1 // u was rounded up to the total: the last that can be drawn
+	for last > 0 && probs[last] == 0 {
+		last--
 	}
 	return int32(last)
 }
 
 // truncated draws after top-k, top-p (the smallest set whose mass reaches it) and min-p, in that order, from what is left renormalised.
-func (d *drawer) truncated(z []float32, s *slot, t int) (int32, float64) {
+func (d *drawer) truncated(z []float32, top float32, s *slot, t int) (int32, float64) {
 	q := &s.prompt.spec.Params
-	d.weights(z, s.out.Temp)
+	d.weights(z, top, s.out.Temp)
 	d.room.order = d.room.order[:0]
 	for i, p := range d.room.probs {
 		if p > 0 {

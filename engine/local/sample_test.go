@@ -158,9 +158,44 @@ func TestDistributions(t *testing.T) {
 	}
 }
 
+// A draw goes to the first id at which the sum of all weights so far passes its share of the total.
+func TestPlainDrawIsTheFirstPastItsShare(t *testing.T) {
+	inf := float32(math.Inf(-1))
+	for _, n := range []int{1, 255, 256, 257, 2000} {
+		d := drawer{key: rng.New(7, "plain", uint64(n)), room: &drawRoom{}}
+		z := make([]float32, n)
+		for i := range z {
+			if z[i] = float32(3 * d.key.Normal(uint64(i))); i%3 == 1 || i > 1500 {
+				z[i] = inf
+			}
+		}
+		hits := map[int32]bool{}
+		for draw := range 500 {
+			got := d.plain(z, slices.Max(z), 0.9, draw)
+			total, sum, want := 0.0, 0.0, -1
+			for _, p := range d.room.probs {
+				total += float64(p)
+			}
+			for i, p := range d.room.probs {
+				if sum += float64(p); sum > d.key.Float64(uint64(draw))*total {
+					want = i
+					break
+				}
+			}
+			if int(got) != want {
+				t.Fatalf("draw %d of %d ids: %d, want %d", draw, n, got, want)
+			}
+			hits[got] = true
+		}
+		if len(hits) < min(n, 50)/2 {
+			t.Errorf("%d ids: only %d drawn", n, len(hits))
+		}
+	}
+}
+
 // Greedy takes the best logit, the lowest id on a tie, and carries temperature 1.
 func TestGreedy(t *testing.T) {
-	if got := argmax([]float32{1, 3, 2, 3}); got != 1 {
+	if got := argmax([]float32{1, 3, 2, 3}, 3); got != 1 {
 		t.Errorf("argmax with a tie: %d", got)
 	}
 	e := open(t, loud(t, model.GPT2, true), Options{})
@@ -171,7 +206,8 @@ func TestGreedy(t *testing.T) {
 	same(t, out[:1], [][]*engine.Sequence{{out[0][1], out[0][0]}})
 	s := out[0][0]
 	for at := 40; at < len(s.Tokens); at++ {
-		if best := argmax(rawLogits(e, &engine.Sequence{Tokens: s.Tokens[:at]})); best != s.Tokens[at] {
+		z := rawLogits(e, &engine.Sequence{Tokens: s.Tokens[:at]})
+		if best := argmax(z, slices.Max(z)); best != s.Tokens[at] {
 			t.Fatalf("token %d is %d, the best is %d", at, s.Tokens[at], best)
 		}
 	}

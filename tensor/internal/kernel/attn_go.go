@@ -59,3 +59,14 @@ func attnGradGo(s, dp []float32, valid []int32, scale float32, lse, d []float32)
 		}
 	}
 }
+
+// attnLanesGo: see vecOps.attnLanes. Where there is assembly it serves the last columns.
+func attnLanesGo(first, lanes, group, n, k int, a []float32, ra int, b []float32, rb, ldb int, c []float32, rc int, corr []float32, mode, _ int) {
+	for i := range lanes {
+		var rescale []float32
+		if mode == prodRescale {
+			rescale = corr[i : i+1]
+		}
+		active.attnProd(1, n, k, a[i*ra:], ra, 1, b[(first+i)/group*rb:], ldb, c[i*rc:], rc, rescale, mode)
+	}
+}

@@ -201,24 +201,96 @@ func (p *product) Part(i int) {
 		p.partBF16(m0, m1, n0, n1)
 		return
 	}
-	if p.form != formNT && m1-m0 <= active.gemm.rows {
+	if p.form == formNN && m1-m0 <= active.gemm.nn || p.form == formTN && m1-m0 <= active.gemm.rows {
 		p.inPlace(m0, m1, n0, n1)
 		return
 	}
+	if p.form == formNT && p.fewForNT(m1-m0) {
+		p.inRegisters(m0, m1, n0, n1)
+		return
+	}
+	p.blocks(m0, m1, n0, n1, 0)
+}
+
+// blocks computes C[m0:m1][n0:n1] from packed panels, from step k0 of K on.
+func (p *product) blocks(m0, m1, n0, n1, k0 int) {
+	if n0 == n1 || k0 == p.k {
+		return
+	}
 	buf := takeBuffers()
-	for k0 := 0; k0 < p.k; k0 += blockK {
+	for ; k0 < p.k; k0 += blockK {
 		p.block(buf, m0, m1, n0, n1, k0, min(k0+blockK, p.k))
 	}
 	giveBuffers(buf)
 }
 
-// inPlace serves few rows (decoding): B is used once, so it is read where it lies.
+// wholeRows is up to how many rows of A all of K is worked through at once: nothing of B is used twice then.
+const wholeRows = 2
+
+// inPlace serves few rows (decoding): a panel would be used too little to pay for packing.
 func (p *product) inPlace(m0, m1, n0, n1 int) {
+	if m1-m0 == 1 && p.form == formNN && active.gemm.lanes > 1 {
+		p.row(m0, n0, n1)
+		return
+	}
 	a, rsa, csa := p.a[m0*p.lda:], p.lda, 1
 	if p.form == formTN {
 		a, rsa, csa = p.a[m0:], 1, p.lda
 	}
-	multiply(m1-m0, n1-n0, p.k, a, rsa, csa, active.gemm.rows*rsa, p.b[n0:], p.ldb, p.c[m0*p.ldc+n0:], p.ldc, p.acc)
+	step := active.gemm.nnBlock
+	if m1-m0 <= wholeRows {
+		step = p.k
+	}
+	for k0 := 0; k0 < p.k; k0 += step {
+		multiply(m1-m0, n1-n0, min(step, p.k-k0), a[k0*csa:], rsa, csa, active.gemm.rows*rsa, p.b[k0*p.ldb+n0:], p.ldb, p.c[m0*p.ldc+n0:], p.ldc, p.acc || k0 > 0)
+	}
+}
+
+// Multiples that multiplyRow works in.
+const (
+	rowColumns = 16
+	rowSteps   = 8 // of K
+)
+
+// row serves row i alone: one stream of decoding, which waits for memory only.
+func (p *product) row(i, n0, n1 int) {
+	whole, k := n1-(n1-n0)%rowColumns, p.k/rowSteps*rowSteps
+	a, c := p.a[i*p.lda:], p.c[i*p.ldc:]
+	if whole > n0 && k > 0 {
+		multiplyRow(whole-n0, k, a, p.b[n0:], p.ldb, c[n0:], p.acc)
+	}
+	if whole > n0 && k < p.k {
+		multiply(1, whole-n0, p.k-k, a[k:], 0, 1, 0, p.b[k*p.ldb+n0:], p.ldb, c[n0:], p.ldc, p.acc || k > 0)
+	}
+	if whole < n1 {
+		multiply(1, n1-whole, p.k, a, 0, 1, 0, p.b[whole:], p.ldb, c[whole:], p.ldc, p.acc)
+	}
+}
+
+// Multiples that multiplyNT works in.
+const (
+	ntColumns = 16 // of C
+	ntSteps   = 4  // of K
+)
+
+// ntFew is up to how many rows a B that lies transposed is always transposed in registers.
+const ntFew = 2
+
+// fewForNT says whether to transpose B in registers for so many rows. They read a line of B in four steps, and between those lines of 15 more rows,
+// which drive it out of the first cache where the distance of rows puts all of them in the same places.
+func (p *product) fewForNT(rows int) bool {
+	return rows <= min(active.gemm.nt, ntFew) || rows <= active.gemm.nt && p.ldb%512 != 0
+}
+
+// inRegisters serves few rows by a B that lies transposed (the vocabulary's head in decoding): to transpose it into memory first costs more than
+// to multiply. What is not a whole multiple is left to panels.
+func (p *product) inRegisters(m0, m1, n0, n1 int) {
+	whole, k := n1-(n1-n0)%ntColumns, p.k/ntSteps*ntSteps
+	if whole > n0 && k > 0 {
+		multiplyNT(m1-m0, whole-n0, k, p.a[m0*p.lda:], p.lda, p.b[n0*p.ldb:], p.ldb, p.c[m0*p.ldc+n0:], p.ldc, p.acc)
+	}
+	p.blocks(m0, m1, n0, whole, k)
+	p.blocks(m0, m1, whole, n1, 0)
 }
 
 // block adds the products of one K block to C[m0:m1][n0:n1].

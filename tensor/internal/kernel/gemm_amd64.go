@@ -5,8 +5,8 @@ package kernel
 import "unsafe"
 
 var (
-	gemmAVX512 = gemmOps{lanes: 16, rows: 8, wide: [5]int{1: 12, 2: 12, 3: 8, 4: 6}}
-	gemmAVX2   = gemmOps{lanes: 8, rows: 4, wide: [5]int{1: 8, 2: 6}}
+	gemmAVX512 = gemmOps{lanes: 16, rows: 8, wide: [5]int{1: 12, 2: 12, 3: 8, 4: 6}, nt: 128, nn: 128, nnBlock: 128}
+	gemmAVX2   = gemmOps{lanes: 8, rows: 4, wide: [5]int{1: 8, 2: 6}, nt: 8, nn: 16, nnBlock: 64}
 )
 
 // tile is the argument of the tile kernels, which know the offsets of its fields (gen/gemm.go). Distances are in bytes.
@@ -17,6 +17,7 @@ type tile struct {
 	rows, k       int
 	shape         int // number of vectors (1 to 3, the last one masked), shapeFull or shapeWide
 	acc           int
+	ahead         int      // from a row of B to the one to ask for meanwhile
 	bits          uint64   // lanes of the last vector, for AVX-512
 	mask          [8]int32 // the same for AVX2
 }
@@ -46,6 +47,7 @@ func multiply(m, n, k int, a []float32, rsa, csa, ats int, b []float32, ldb int,
 // tiles is multiply with the tile kernels of g.
 func (g *gemmOps) tiles(m, n, k int, pa unsafe.Pointer, rsa, csa, ats int, pb unsafe.Pointer, ldb int, c *float32, ldc int, acc bool) {
 	t, pc := tile{rsa: 4 * rsa, csa: 4 * csa, ats: 4 * ats, rsb: 4 * ldb, rsc: 4 * ldc}, unsafe.Pointer(c)
+	t.ahead = t.rowsAhead(m, ldb)
 	for i := 0; i < m; i += callRows {
 		t.rows = min(callRows, m-i)
 		for q := 0; q == 0 || q < k; q += callK {
@@ -56,6 +58,19 @@ func (g *gemmOps) tiles(m, n, k int, pa unsafe.Pointer, rsa, csa, ats int, pb un
 			t.columns(g, n, unsafe.Add(pa, i/g.rows*t.ats+q*t.csa), unsafe.Add(pb, q*t.rsb), unsafe.Add(pc, i*t.rsc))
 		}
 	}
+}
+
+// rowsAhead returns how far ahead B is asked for, from memory into the second cache: far enough that reading runs through memory and not across
+// it. A panel is in the cache.
+func (t *tile) rowsAhead(m, ldb int) int {
+	rows := 64
+	switch {
+	case ldb <= quantPanel:
+		rows = 0
+	case m <= wholeRows:
+		rows = 8
+	}
+	return rows * t.rsb
 }
 
 // columns runs the tile kernels over n columns: wide ones if there are few rows, then three vectors, then what remains.
@@ -85,6 +100,21 @@ func (t *tile) columns(g *gemmOps, n int, a, b, c unsafe.Pointer) {
 			tileAVX512((*byte)(unsafe.Pointer(t)))
 		default:
 			tileAVX2((*byte)(unsafe.Pointer(t)))
+		}
+	}
+}
+
+// multiplyRow is multiply for one row of A without gaps, for n a multiple of rowColumns and k one of rowSteps.
+func multiplyRow(n, k int, a []float32, b []float32, ldb int, c []float32, acc bool) {
+	for q := 0; q < k; q += rowSteps {
+		more := 0
+		if acc || q > 0 {
+			more = 1
+		}
+		if active.gemm.lanes == 16 {
+			rowAVX512(n/16, &a[q], &b[q*ldb], 4*ldb, &c[0], more, 4*rowSteps*ldb)
+		} else {
+			rowAVX2(n/8, &a[q], &b[q*ldb], 4*ldb, &c[0], more, 4*rowSteps*ldb)
 		}
 	}
 }

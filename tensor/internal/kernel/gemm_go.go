@@ -2,13 +2,16 @@ package kernel
 
 // gemmOps says how the tile kernels of one instruction set are cut.
 type gemmOps struct {
-	lanes int    // columns of one vector
-	rows  int    // rows of the largest tile
-	wide  [5]int // vectors of the wide tile of 1 to 4 rows; 0 = none
-	pairs bool   // elements of A and B are pairs of bf16
+	lanes   int    // columns of one vector
+	rows    int    // rows of the largest tile
+	wide    [5]int // vectors of the wide tile of 1 to 4 rows; 0 = none
+	nt      int    // rows up to which a B that lies transposed is transposed in registers
+	nn      int    // rows up to which any other is read where it lies
+	nnBlock int    // rows of it that wait in the cache for the next rows of A
+	pairs   bool   // elements of A and B are pairs of bf16
 }
 
-var gemmGo = gemmOps{lanes: 1, rows: 8}
+var gemmGo = gemmOps{lanes: 1, rows: 8, nn: 8, nnBlock: blockK}
 
 // multiplyGo computes C[m][n] (+)= A B with k ascending. Row i of A begins at i/8*ats + i%8*rsa, its columns are csa apart. float32(x*y) keeps
 // compilers from fusing the product into the sum: some processors could and others not.

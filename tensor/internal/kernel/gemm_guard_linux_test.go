@@ -53,6 +53,23 @@ func TestGemmStaysInBounds(t *testing.T) {
 	}
 }
 
+func TestAttnTokenStaysInBounds(t *testing.T) {
+	for _, atEnd := range []bool{true, false} {
+		eachLevel(t, func(t *testing.T) {
+			for _, c := range tokenCases() {
+				want := c.byHead()
+				c.q = guarded(t, c.q, atEnd)
+				for j := range c.pages {
+					c.pages[j] = guarded(t, c.pages[j], atEnd)
+				}
+				if got := guarded(t, make([]float32, len(want)), atEnd); !equal(c.run(new(AttnScratch), got), want) {
+					t.Errorf("%d heads of %d: other bytes beside a guard page", c.heads, c.headDim)
+				}
+			}
+		})
+	}
+}
+
 // guardedQuant returns w with its blocks flush against such pages.
 func guardedQuant(t *testing.T, w *Quant, atEnd bool) *Quant {
 	words := unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(w.data))), len(w.data)/4)

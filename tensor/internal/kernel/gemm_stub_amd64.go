@@ -19,6 +19,16 @@ func packAVX512(k int, src *float32, lds int, dst *float32)
 //go:noescape
 func transposeAVX512(blocks int, src *float32, lds int, dst *float32, ldd int)
 
+// ntAVX512 multiplies t.rows rows by 16*t.groups rows of B, 4*t.quads steps of K.
+//
+//go:noescape
+func ntAVX512(t *byte)
+
+// rowAVX512 computes C (+)= A B for one row, eight steps of K and vecs registers of columns; ldb and ahead are in bytes.
+//
+//go:noescape
+func rowAVX512(vecs int, a *float32, b *float32, ldb int, c *float32, acc int, ahead int)
+
 // peakAVX512 runs rounds of 12 independent fused multiply-adds on registers.
 func peakAVX512(rounds int)
 
@@ -36,6 +46,16 @@ func packAVX2(k int, src *float32, lds int, dst *float32)
 //
 //go:noescape
 func transposeAVX2(blocks int, src *float32, lds int, dst *float32, ldd int)
+
+// ntAVX2 multiplies t.rows rows by 16*t.groups rows of B, 4*t.quads steps of K.
+//
+//go:noescape
+func ntAVX2(t *byte)
+
+// rowAVX2 computes C (+)= A B for one row, eight steps of K and vecs registers of columns; ldb and ahead are in bytes.
+//
+//go:noescape
+func rowAVX2(vecs int, a *float32, b *float32, ldb int, c *float32, acc int, ahead int)
 
 // peakAVX2 runs rounds of 12 independent fused multiply-adds on registers.
 func peakAVX2(rounds int)

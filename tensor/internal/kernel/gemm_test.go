@@ -307,3 +307,50 @@ func TestPeak(t *testing.T) {
 		}
 	})
 }
+
+// A row alone has the bytes of the same row in a product of two, whatever is left over.
+func TestGemmRowAlone(t *testing.T) {
+	eachLevel(t, func(t *testing.T) {
+		for i, nk := range [][2]int{{16, 8}, {32, 16}, {47, 8}, {113, 23}, {15, 64}, {288, 7}, {100, 300}} {
+			two, acc := makeOperands(2, nk[0], nk[1], false, false, i%3), i%2 == 0
+			one := two
+			one.m = 1
+			one.c = two.c[:two.n]
+			want := two.run(GemmNN, acc)[:two.n]
+			if got := one.run(GemmNN, acc); !equal(got, want) {
+				t.Errorf("%v: other bytes than beside another row", nk)
+			}
+			one.b[len(one.b)-1] += 1
+			if equal(one.run(GemmNN, acc), want) {
+				t.Errorf("%v: another B passed", nk)
+			}
+		}
+	})
+}
+
+// Transposing B in registers gives the bytes of transposing it into panels, whatever is left over.
+func TestGemmNTInRegisters(t *testing.T) {
+	eachLevel(t, func(t *testing.T) {
+		limit := &active.gemm.nt
+		if *limit == 0 {
+			t.Skip("no such instructions")
+		}
+		defer func(was int) { *limit = was }(*limit)
+		for m := 1; m <= 20; m++ {
+			for i, nk := range [][2]int{{16, 4}, {32, 8}, {48, 7}, {95, 260}, {113, 3}, {15, 64}, {33, 1029}} {
+				o := makeOperands(m, nk[0], nk[1], false, true, (m+i)%3)
+				acc := (m+i)%2 == 0
+				*limit = 0
+				want := o.run(GemmNT, acc)
+				*limit = m
+				if got := o.run(GemmNT, acc); !equal(got, want) {
+					t.Errorf("%d x %v: other bytes than from panels", m, nk)
+				}
+				o.b[len(o.b)-1] += 1
+				if equal(o.run(GemmNT, acc), want) {
+					t.Errorf("%d x %v: another B passed", m, nk)
+				}
+			}
+		}
+	})
+}

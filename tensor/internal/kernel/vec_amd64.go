@@ -40,6 +40,7 @@ var vecAVX512 = vecOps{
 	reluGrad:    reluGradAVX512,
 	adamW:       adamWAVX512,
 	rope:        ropeAVX512,
+	attnLanes:   attnLanesAsm,
 	attnProd:    attnProdAVX512, attnSoftmax: attnSoftmaxAVX512, attnGrad: attnGradAVX512,
 }
 
@@ -76,5 +77,6 @@ var vecAVX2 = vecOps{
 	reluGrad:    reluGradAVX2,
 	adamW:       adamWAVX2,
 	rope:        ropeAVX2,
+	attnLanes:   attnLanesAsm,
 	attnProd:    attnProdAVX2, attnSoftmax: attnSoftmaxAVX2, attnGrad: attnGradAVX2,
 }

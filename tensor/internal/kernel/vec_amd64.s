@@ -3311,6 +3311,362 @@ below1:
 	VZEROUPPER
 	RET
 
+// func attnLanes32AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·attnLanes32AVX512(SB), NOSPLIT, $0-8
+	MOVQ         t+0(FP), AX
+	MOVQ         (AX), SI
+	MOVQ         56(AX), R8
+	MOVQ         72(AX), R12
+	MOVQ         80(AX), CX
+	MOVQ         104(AX), R14
+	LEAQ         (R8)(R8*2), R9
+	XORQ         R13, R13
+	CMPQ         88(AX), $0x04
+	JL           below4
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	CMPQ         96(AX), $0x00
+	JEQ          lanes4begin
+	MOVQ         8(AX), DI
+	MOVQ         64(AX), R15
+	VMOVUPS      (DI), Z0
+	VMOVUPS      64(DI), Z1
+	ADDQ         R15, DI
+	VMOVUPS      (DI), Z2
+	VMOVUPS      64(DI), Z3
+	ADDQ         R15, DI
+	VMOVUPS      (DI), Z4
+	VMOVUPS      64(DI), Z5
+	ADDQ         R15, DI
+	VMOVUPS      (DI), Z6
+	VMOVUPS      64(DI), Z7
+	ADDQ         R15, DI
+	CMPQ         96(AX), $0x02
+	JNE          lanes4begin
+	MOVQ         16(AX), DI
+	VBROADCASTSS (DI), Z8
+	VMULPS       Z8, Z0, Z0
+	VMULPS       Z8, Z1, Z1
+	VBROADCASTSS 4(DI), Z9
+	VMULPS       Z9, Z2, Z2
+	VMULPS       Z9, Z3, Z3
+	VBROADCASTSS 8(DI), Z10
+	VMULPS       Z10, Z4, Z4
+	VMULPS       Z10, Z5, Z5
+	VBROADCASTSS 12(DI), Z11
+	VMULPS       Z11, Z6, Z6
+	VMULPS       Z11, Z7, Z7
+
+lanes4begin:
+	MOVQ 24(AX), BX
+	MOVQ 32(AX), DX
+	MOVQ 40(AX), R10
+	MOVQ 48(AX), R11
+
+lanes4:
+	VBROADCASTSS (SI), Z8
+	VFMADD231PS  (BX)(R13*1), Z8, Z0
+	VFMADD231PS  64(BX)(R13*1), Z8, Z1
+	PREFETCHT1   (BX)(R14*1)
+	PREFETCHT1   64(BX)(R14*1)
+	VBROADCASTSS (SI)(R8*1), Z9
+	VFMADD231PS  (DX)(R13*1), Z9, Z2
+	VFMADD231PS  64(DX)(R13*1), Z9, Z3
+	PREFETCHT1   (DX)(R14*1)
+	PREFETCHT1   64(DX)(R14*1)
+	VBROADCASTSS (SI)(R8*2), Z10
+	VFMADD231PS  (R10)(R13*1), Z10, Z4
+	VFMADD231PS  64(R10)(R13*1), Z10, Z5
+	PREFETCHT1   (R10)(R14*1)
+	PREFETCHT1   64(R10)(R14*1)
+	VBROADCASTSS (SI)(R9*1), Z11
+	VFMADD231PS  (R11)(R13*1), Z11, Z6
+	VFMADD231PS  64(R11)(R13*1), Z11, Z7
+	PREFETCHT1   (R11)(R14*1)
+	PREFETCHT1   64(R11)(R14*1)
+	ADDQ         $0x04, SI
+	ADDQ         R12, R13
+	ADDQ         R12, R14
+	DECQ         CX
+	JNZ          lanes4
+	MOVQ         8(AX), DI
+	MOVQ         64(AX), R15
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	ADDQ         R15, DI
+	VMOVUPS      Z2, (DI)
+	VMOVUPS      Z3, 64(DI)
+	ADDQ         R15, DI
+	VMOVUPS      Z4, (DI)
+	VMOVUPS      Z5, 64(DI)
+	ADDQ         R15, DI
+	VMOVUPS      Z6, (DI)
+	VMOVUPS      Z7, 64(DI)
+	ADDQ         R15, DI
+	JMP          done
+
+below4:
+	CMPQ         88(AX), $0x02
+	JL           below2
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	CMPQ         96(AX), $0x00
+	JEQ          lanes2begin
+	MOVQ         8(AX), DI
+	MOVQ         64(AX), R15
+	VMOVUPS      (DI), Z0
+	VMOVUPS      64(DI), Z1
+	ADDQ         R15, DI
+	VMOVUPS      (DI), Z2
+	VMOVUPS      64(DI), Z3
+	ADDQ         R15, DI
+	CMPQ         96(AX), $0x02
+	JNE          lanes2begin
+	MOVQ         16(AX), DI
+	VBROADCASTSS (DI), Z4
+	VMULPS       Z4, Z0, Z0
+	VMULPS       Z4, Z1, Z1
+	VBROADCASTSS 4(DI), Z5
+	VMULPS       Z5, Z2, Z2
+	VMULPS       Z5, Z3, Z3
+
+lanes2begin:
+	MOVQ 24(AX), BX
+	MOVQ 32(AX), DX
+
+lanes2:
+	VBROADCASTSS (SI), Z4
+	VFMADD231PS  (BX)(R13*1), Z4, Z0
+	VFMADD231PS  64(BX)(R13*1), Z4, Z1
+	PREFETCHT1   (BX)(R14*1)
+	PREFETCHT1   64(BX)(R14*1)
+	VBROADCASTSS (SI)(R8*1), Z5
+	VFMADD231PS  (DX)(R13*1), Z5, Z2
+	VFMADD231PS  64(DX)(R13*1), Z5, Z3
+	PREFETCHT1   (DX)(R14*1)
+	PREFETCHT1   64(DX)(R14*1)
+	ADDQ         $0x04, SI
+	ADDQ         R12, R13
+	ADDQ         R12, R14
+	DECQ         CX
+	JNZ          lanes2
+	MOVQ         8(AX), DI
+	MOVQ         64(AX), R15
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	ADDQ         R15, DI
+	VMOVUPS      Z2, (DI)
+	VMOVUPS      Z3, 64(DI)
+	ADDQ         R15, DI
+	JMP          done
+
+below2:
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	CMPQ         96(AX), $0x00
+	JEQ          lanes1begin
+	MOVQ         8(AX), DI
+	MOVQ         64(AX), R15
+	VMOVUPS      (DI), Z0
+	VMOVUPS      64(DI), Z1
+	ADDQ         R15, DI
+	CMPQ         96(AX), $0x02
+	JNE          lanes1begin
+	MOVQ         16(AX), DI
+	VBROADCASTSS (DI), Z2
+	VMULPS       Z2, Z0, Z0
+	VMULPS       Z2, Z1, Z1
+
+lanes1begin:
+	MOVQ 24(AX), BX
+
+lanes1:
+	VBROADCASTSS (SI), Z2
+	VFMADD231PS  (BX)(R13*1), Z2, Z0
+	VFMADD231PS  64(BX)(R13*1), Z2, Z1
+	PREFETCHT1   (BX)(R14*1)
+	PREFETCHT1   64(BX)(R14*1)
+	ADDQ         $0x04, SI
+	ADDQ         R12, R13
+	ADDQ         R12, R14
+	DECQ         CX
+	JNZ          lanes1
+	MOVQ         8(AX), DI
+	MOVQ         64(AX), R15
+	VMOVUPS      Z0, (DI)
+	VMOVUPS      Z1, 64(DI)
+	ADDQ         R15, DI
+
+done:
+	VZEROUPPER
+	RET
+
+// func attnLanes16AVX512(t *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·attnLanes16AVX512(SB), NOSPLIT, $0-8
+	MOVQ         t+0(FP), AX
+	MOVQ         (AX), SI
+	MOVQ         56(AX), R8
+	MOVQ         72(AX), R12
+	MOVQ         80(AX), CX
+	MOVQ         104(AX), R14
+	LEAQ         (R8)(R8*2), R9
+	XORQ         R13, R13
+	CMPQ         88(AX), $0x04
+	JL           below4
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	CMPQ         96(AX), $0x00
+	JEQ          lanes4begin
+	MOVQ         8(AX), DI
+	MOVQ         64(AX), R15
+	VMOVUPS      (DI), Z0
+	ADDQ         R15, DI
+	VMOVUPS      (DI), Z1
+	ADDQ         R15, DI
+	VMOVUPS      (DI), Z2
+	ADDQ         R15, DI
+	VMOVUPS      (DI), Z3
+	ADDQ         R15, DI
+	CMPQ         96(AX), $0x02
+	JNE          lanes4begin
+	MOVQ         16(AX), DI
+	VBROADCASTSS (DI), Z4
+	VMULPS       Z4, Z0, Z0
+	VBROADCASTSS 4(DI), Z5
+	VMULPS       Z5, Z1, Z1
+	VBROADCASTSS 8(DI), Z6
+	VMULPS       Z6, Z2, Z2
+	VBROADCASTSS 12(DI), Z7
+	VMULPS       Z7, Z3, Z3
+
+lanes4begin:
+	MOVQ 24(AX), BX
+	MOVQ 32(AX), DX
+	MOVQ 40(AX), R10
+	MOVQ 48(AX), R11
+
+lanes4:
+	VBROADCASTSS (SI), Z4
+	VFMADD231PS  (BX)(R13*1), Z4, Z0
+	PREFETCHT1   (BX)(R14*1)
+	VBROADCASTSS (SI)(R8*1), Z5
+	VFMADD231PS  (DX)(R13*1), Z5, Z1
+	PREFETCHT1   (DX)(R14*1)
+	VBROADCASTSS (SI)(R8*2), Z6
+	VFMADD231PS  (R10)(R13*1), Z6, Z2
+	PREFETCHT1   (R10)(R14*1)
+	VBROADCASTSS (SI)(R9*1), Z7
+	VFMADD231PS  (R11)(R13*1), Z7, Z3
+	PREFETCHT1   (R11)(R14*1)
+	ADDQ         $0x04, SI
+	ADDQ         R12, R13
+	ADDQ         R12, R14
+	DECQ         CX
+	JNZ          lanes4
+	MOVQ         8(AX), DI
+	MOVQ         64(AX), R15
+	VMOVUPS      Z0, (DI)
+	ADDQ         R15, DI
+	VMOVUPS      Z1, (DI)
+	ADDQ         R15, DI
+	VMOVUPS      Z2, (DI)
+	ADDQ         R15, DI
+	VMOVUPS      Z3, (DI)
+	ADDQ         R15, DI
+	JMP          done
+
+below4:
+	CMPQ         88(AX), $0x02
+	JL           below2
+	VPXORD       Z0, Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	CMPQ         96(AX), $0x00
+	JEQ          lanes2begin
+	MOVQ         8(AX), DI
+	MOVQ         64(AX), R15
+	VMOVUPS      (DI), Z0
+	ADDQ         R15, DI
+	VMOVUPS      (DI), Z1
+	ADDQ         R15, DI
+	CMPQ         96(AX), $0x02
+	JNE          lanes2begin
+	MOVQ         16(AX), DI
+	VBROADCASTSS (DI), Z2
+	VMULPS       Z2, Z0, Z0
+	VBROADCASTSS 4(DI), Z3
+	VMULPS       Z3, Z1, Z1
+
+lanes2begin:
+	MOVQ 24(AX), BX
+	MOVQ 32(AX), DX
+
+lanes2:
+	VBROADCASTSS (SI), Z2
+	VFMADD231PS  (BX)(R13*1), Z2, Z0
+	PREFETCHT1   (BX)(R14*1)
+	VBROADCASTSS (SI)(R8*1), Z3
+	VFMADD231PS  (DX)(R13*1), Z3, Z1
+	PREFETCHT1   (DX)(R14*1)
+	ADDQ         $0x04, SI
+	ADDQ         R12, R13
+	ADDQ         R12, R14
+	DECQ         CX
+	JNZ          lanes2
+	MOVQ         8(AX), DI
+	MOVQ         64(AX), R15
+	VMOVUPS      Z0, (DI)
+	ADDQ         R15, DI
+	VMOVUPS      Z1, (DI)
+	ADDQ         R15, DI
+	JMP          done
+
+below2:
+	VPXORD       Z0, Z0, Z0
+	CMPQ         96(AX), $0x00
+	JEQ          lanes1begin
+	MOVQ         8(AX), DI
+	MOVQ         64(AX), R15
+	VMOVUPS      (DI), Z0
+	ADDQ         R15, DI
+	CMPQ         96(AX), $0x02
+	JNE          lanes1begin
+	MOVQ         16(AX), DI
+	VBROADCASTSS (DI), Z1
+	VMULPS       Z1, Z0, Z0
+
+lanes1begin:
+	MOVQ 24(AX), BX
+
+lanes1:
+	VBROADCASTSS (SI), Z1
+	VFMADD231PS  (BX)(R13*1), Z1, Z0
+	PREFETCHT1   (BX)(R14*1)
+	ADDQ         $0x04, SI
+	ADDQ         R12, R13
+	ADDQ         R12, R14
+	DECQ         CX
+	JNZ          lanes1
+	MOVQ         8(AX), DI
+	MOVQ         64(AX), R15
+	VMOVUPS      Z0, (DI)
+	ADDQ         R15, DI
+
+done:
+	VZEROUPPER
+	RET
+
 // func attnSoftmaxAVX512(s []float32, valid []int32, scale float32, m []float32, l []float32, corr []float32)
 // Requires: AVX, AVX512F, BMI2, FMA3
 TEXT ·attnSoftmaxAVX512(SB), NOSPLIT, $0-128
@@ -7197,6 +7553,336 @@ store1:
 	JMP        rows1
 
 below1:
+	VZEROUPPER
+	RET
+
+// func attnLanes32AVX2(t *byte)
+// Requires: AVX, FMA3, MMX+
+TEXT ·attnLanes32AVX2(SB), NOSPLIT, $0-8
+	MOVQ         t+0(FP), AX
+	MOVQ         (AX), SI
+	MOVQ         56(AX), R8
+	MOVQ         72(AX), R12
+	MOVQ         80(AX), CX
+	MOVQ         104(AX), R14
+	LEAQ         (R8)(R8*2), R9
+	XORQ         R13, R13
+	CMPQ         88(AX), $0x02
+	JL           below2
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	CMPQ         96(AX), $0x00
+	JEQ          lanes2begin
+	MOVQ         8(AX), DI
+	MOVQ         64(AX), R15
+	VMOVUPS      (DI), Y0
+	VMOVUPS      32(DI), Y1
+	VMOVUPS      64(DI), Y2
+	VMOVUPS      96(DI), Y3
+	ADDQ         R15, DI
+	VMOVUPS      (DI), Y4
+	VMOVUPS      32(DI), Y5
+	VMOVUPS      64(DI), Y6
+	VMOVUPS      96(DI), Y7
+	ADDQ         R15, DI
+	CMPQ         96(AX), $0x02
+	JNE          lanes2begin
+	MOVQ         16(AX), DI
+	VBROADCASTSS (DI), Y8
+	VMULPS       Y8, Y0, Y0
+	VMULPS       Y8, Y1, Y1
+	VMULPS       Y8, Y2, Y2
+	VMULPS       Y8, Y3, Y3
+	VBROADCASTSS 4(DI), Y9
+	VMULPS       Y9, Y4, Y4
+	VMULPS       Y9, Y5, Y5
+	VMULPS       Y9, Y6, Y6
+	VMULPS       Y9, Y7, Y7
+
+lanes2begin:
+	MOVQ 24(AX), BX
+	MOVQ 32(AX), DX
+
+lanes2:
+	VBROADCASTSS (SI), Y8
+	VFMADD231PS  (BX)(R13*1), Y8, Y0
+	VFMADD231PS  32(BX)(R13*1), Y8, Y1
+	VFMADD231PS  64(BX)(R13*1), Y8, Y2
+	VFMADD231PS  96(BX)(R13*1), Y8, Y3
+	PREFETCHT1   (BX)(R14*1)
+	PREFETCHT1   64(BX)(R14*1)
+	VBROADCASTSS (SI)(R8*1), Y9
+	VFMADD231PS  (DX)(R13*1), Y9, Y4
+	VFMADD231PS  32(DX)(R13*1), Y9, Y5
+	VFMADD231PS  64(DX)(R13*1), Y9, Y6
+	VFMADD231PS  96(DX)(R13*1), Y9, Y7
+	PREFETCHT1   (DX)(R14*1)
+	PREFETCHT1   64(DX)(R14*1)
+	ADDQ         $0x04, SI
+	ADDQ         R12, R13
+	ADDQ         R12, R14
+	DECQ         CX
+	JNZ          lanes2
+	MOVQ         8(AX), DI
+	MOVQ         64(AX), R15
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	ADDQ         R15, DI
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 32(DI)
+	VMOVUPS      Y6, 64(DI)
+	VMOVUPS      Y7, 96(DI)
+	ADDQ         R15, DI
+	JMP          done
+
+below2:
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	CMPQ         96(AX), $0x00
+	JEQ          lanes1begin
+	MOVQ         8(AX), DI
+	MOVQ         64(AX), R15
+	VMOVUPS      (DI), Y0
+	VMOVUPS      32(DI), Y1
+	VMOVUPS      64(DI), Y2
+	VMOVUPS      96(DI), Y3
+	ADDQ         R15, DI
+	CMPQ         96(AX), $0x02
+	JNE          lanes1begin
+	MOVQ         16(AX), DI
+	VBROADCASTSS (DI), Y4
+	VMULPS       Y4, Y0, Y0
+	VMULPS       Y4, Y1, Y1
+	VMULPS       Y4, Y2, Y2
+	VMULPS       Y4, Y3, Y3
+
+lanes1begin:
+	MOVQ 24(AX), BX
+
+lanes1:
+	VBROADCASTSS (SI), Y4
+	VFMADD231PS  (BX)(R13*1), Y4, Y0
+	VFMADD231PS  32(BX)(R13*1), Y4, Y1
+	VFMADD231PS  64(BX)(R13*1), Y4, Y2
+	VFMADD231PS  96(BX)(R13*1), Y4, Y3
+	PREFETCHT1   (BX)(R14*1)
+	PREFETCHT1   64(BX)(R14*1)
+	ADDQ         $0x04, SI
+	ADDQ         R12, R13
+	ADDQ         R12, R14
+	DECQ         CX
+	JNZ          lanes1
+	MOVQ         8(AX), DI
+	MOVQ         64(AX), R15
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	VMOVUPS      Y2, 64(DI)
+	VMOVUPS      Y3, 96(DI)
+	ADDQ         R15, DI
+
+done:
+	VZEROUPPER
+	RET
+
+// func attnLanes16AVX2(t *byte)
+// Requires: AVX, FMA3, MMX+
+TEXT ·attnLanes16AVX2(SB), NOSPLIT, $0-8
+	MOVQ         t+0(FP), AX
+	MOVQ         (AX), SI
+	MOVQ         56(AX), R8
+	MOVQ         72(AX), R12
+	MOVQ         80(AX), CX
+	MOVQ         104(AX), R14
+	LEAQ         (R8)(R8*2), R9
+	XORQ         R13, R13
+	CMPQ         88(AX), $0x04
+	JL           below4
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	CMPQ         96(AX), $0x00
+	JEQ          lanes4begin
+	MOVQ         8(AX), DI
+	MOVQ         64(AX), R15
+	VMOVUPS      (DI), Y0
+	VMOVUPS      32(DI), Y1
+	ADDQ         R15, DI
+	VMOVUPS      (DI), Y2
+	VMOVUPS      32(DI), Y3
+	ADDQ         R15, DI
+	VMOVUPS      (DI), Y4
+	VMOVUPS      32(DI), Y5
+	ADDQ         R15, DI
+	VMOVUPS      (DI), Y6
+	VMOVUPS      32(DI), Y7
+	ADDQ         R15, DI
+	CMPQ         96(AX), $0x02
+	JNE          lanes4begin
+	MOVQ         16(AX), DI
+	VBROADCASTSS (DI), Y8
+	VMULPS       Y8, Y0, Y0
+	VMULPS       Y8, Y1, Y1
+	VBROADCASTSS 4(DI), Y9
+	VMULPS       Y9, Y2, Y2
+	VMULPS       Y9, Y3, Y3
+	VBROADCASTSS 8(DI), Y10
+	VMULPS       Y10, Y4, Y4
+	VMULPS       Y10, Y5, Y5
+	VBROADCASTSS 12(DI), Y11
+	VMULPS       Y11, Y6, Y6
+	VMULPS       Y11, Y7, Y7
+
+lanes4begin:
+	MOVQ 24(AX), BX
+	MOVQ 32(AX), DX
+	MOVQ 40(AX), R10
+	MOVQ 48(AX), R11
+
+lanes4:
+	VBROADCASTSS (SI), Y8
+	VFMADD231PS  (BX)(R13*1), Y8, Y0
+	VFMADD231PS  32(BX)(R13*1), Y8, Y1
+	PREFETCHT1   (BX)(R14*1)
+	VBROADCASTSS (SI)(R8*1), Y9
+	VFMADD231PS  (DX)(R13*1), Y9, Y2
+	VFMADD231PS  32(DX)(R13*1), Y9, Y3
+	PREFETCHT1   (DX)(R14*1)
+	VBROADCASTSS (SI)(R8*2), Y10
+	VFMADD231PS  (R10)(R13*1), Y10, Y4
+	VFMADD231PS  32(R10)(R13*1), Y10, Y5
+	PREFETCHT1   (R10)(R14*1)
+	VBROADCASTSS (SI)(R9*1), Y11
+	VFMADD231PS  (R11)(R13*1), Y11, Y6
+	VFMADD231PS  32(R11)(R13*1), Y11, Y7
+	PREFETCHT1   (R11)(R14*1)
+	ADDQ         $0x04, SI
+	ADDQ         R12, R13
+	ADDQ         R12, R14
+	DECQ         CX
+	JNZ          lanes4
+	MOVQ         8(AX), DI
+	MOVQ         64(AX), R15
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	ADDQ         R15, DI
+	VMOVUPS      Y2, (DI)
+	VMOVUPS      Y3, 32(DI)
+	ADDQ         R15, DI
+	VMOVUPS      Y4, (DI)
+	VMOVUPS      Y5, 32(DI)
+	ADDQ         R15, DI
+	VMOVUPS      Y6, (DI)
+	VMOVUPS      Y7, 32(DI)
+	ADDQ         R15, DI
+	JMP          done
+
+below4:
+	CMPQ         88(AX), $0x02
+	JL           below2
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	CMPQ         96(AX), $0x00
+	JEQ          lanes2begin
+	MOVQ         8(AX), DI
+	MOVQ         64(AX), R15
+	VMOVUPS      (DI), Y0
+	VMOVUPS      32(DI), Y1
+	ADDQ         R15, DI
+	VMOVUPS      (DI), Y2
+	VMOVUPS      32(DI), Y3
+	ADDQ         R15, DI
+	CMPQ         96(AX), $0x02
+	JNE          lanes2begin
+	MOVQ         16(AX), DI
+	VBROADCASTSS (DI), Y4
+	VMULPS       Y4, Y0, Y0
+	VMULPS       Y4, Y1, Y1
+	VBROADCASTSS 4(DI), Y5
+	VMULPS       Y5, Y2, Y2
+	VMULPS       Y5, Y3, Y3
+
+lanes2begin:
+	MOVQ 24(AX), BX
+	MOVQ 32(AX), DX
+
+lanes2:
+	VBROADCASTSS (SI), Y4
+	VFMADD231PS  (BX)(R13*1), Y4, Y0
+	VFMADD231PS  32(BX)(R13*1), Y4, Y1
+	PREFETCHT1   (BX)(R14*1)
+	VBROADCASTSS (SI)(R8*1), Y5
+	VFMADD231PS  (DX)(R13*1), Y5, Y2
+	VFMADD231PS  32(DX)(R13*1), Y5, Y3
+	PREFETCHT1   (DX)(R14*1)
+	ADDQ         $0x04, SI
+	ADDQ         R12, R13
+	ADDQ         R12, R14
+	DECQ         CX
+	JNZ          lanes2
+	MOVQ         8(AX), DI
+	MOVQ         64(AX), R15
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	ADDQ         R15, DI
+	VMOVUPS      Y2, (DI)
+	VMOVUPS      Y3, 32(DI)
+	ADDQ         R15, DI
+	JMP          done
+
+below2:
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	CMPQ         96(AX), $0x00
+	JEQ          lanes1begin
+	MOVQ         8(AX), DI
+	MOVQ         64(AX), R15
+	VMOVUPS      (DI), Y0
+	VMOVUPS      32(DI), Y1
+	ADDQ         R15, DI
+	CMPQ         96(AX), $0x02
+	JNE          lanes1begin
+	MOVQ         16(AX), DI
+	VBROADCASTSS (DI), Y2
+	VMULPS       Y2, Y0, Y0
+	VMULPS       Y2, Y1, Y1
+
+lanes1begin:
+	MOVQ 24(AX), BX
+
+lanes1:
+	VBROADCASTSS (SI), Y2
+	VFMADD231PS  (BX)(R13*1), Y2, Y0
+	VFMADD231PS  32(BX)(R13*1), Y2, Y1
+	PREFETCHT1   (BX)(R14*1)
+	ADDQ         $0x04, SI
+	ADDQ         R12, R13
+	ADDQ         R12, R14
+	DECQ         CX
+	JNZ          lanes1
+	MOVQ         8(AX), DI
+	MOVQ         64(AX), R15
+	VMOVUPS      Y0, (DI)
+	VMOVUPS      Y1, 32(DI)
+	ADDQ         R15, DI
+
+done:
 	VZEROUPPER
 	RET
 

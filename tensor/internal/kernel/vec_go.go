@@ -215,6 +215,7 @@ var goVec = vecOps{
 	},
 
 	attnProd:    attnProdGo,
+	attnLanes:   attnLanesGo,
 	attnSoftmax: attnSoftmaxGo,
 	attnGrad:    attnGradGo,
 }

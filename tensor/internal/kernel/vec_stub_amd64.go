@@ -110,6 +110,12 @@ func attnProd16AVX512(m int, k int, a *float32, rsa int, csa int, b *float32, ld
 func attnProdTailAVX512(m int, k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, corr *float32, mode int, n int)
 
 //go:noescape
+func attnLanes32AVX512(t *byte)
+
+//go:noescape
+func attnLanes16AVX512(t *byte)
+
+//go:noescape
 func attnSoftmaxAVX512(s []float32, valid []int32, scale float32, m []float32, l []float32, corr []float32)
 
 //go:noescape
@@ -219,6 +225,12 @@ func attnProd16AVX2(m int, k int, a *float32, rsa int, csa int, b *float32, ldb 
 
 //go:noescape
 func attnProdTailAVX2(m int, k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, corr *float32, mode int, n int)
+
+//go:noescape
+func attnLanes32AVX2(t *byte)
+
+//go:noescape
+func attnLanes16AVX2(t *byte)
 
 //go:noescape
 func attnSoftmaxAVX2(s []float32, valid []int32, scale float32, m []float32, l []float32, corr []float32)

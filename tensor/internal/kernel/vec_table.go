@@ -35,6 +35,9 @@ type vecOps struct {
 	// attnProd: C[m][n] = A[m][k] B[k][n] by chains of fma with k ascending, started from 0 (mode 0), from C (1), or from C*corr[row] (2).
 	// A's element (i, p) is a[i*rsa+p*csa].
 	attnProd func(m, n, k int, a []float32, rsa, csa int, b []float32, ldb int, c []float32, ldc int, corr []float32, mode int)
+	// attnLanes: the product with m = 1 of every lane: A begins at a[i*ra], C at c[i*rc], and B, that of lane first+i, at b[(first+i)/group*rb]; k > 0.
+	// What lies next bytes behind B will be used soon.
+	attnLanes func(first, lanes, group, n, k int, a []float32, ra int, b []float32, rb, ldb int, c []float32, rc int, corr []float32, mode, next int)
 	// attnSoftmax: rows of s [rows][32] become p = exp(s*scale - m') over the first valid[r] keys (1..32), 0 beyond, m' = max(m, row's maximum);
 	// corr = exp(m - m'), l = fma(l, corr, sum of p), m = m'. A row with valid 0 becomes zeros, with corr 1. Rows are those of corr.
 	attnSoftmax func(s []float32, valid []int32, scale float32, m, l, corr []float32)

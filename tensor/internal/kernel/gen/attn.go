@@ -14,6 +14,12 @@ func attention(v simd) {
 	for _, cols := range []int{32, 16, 0} {
 		product(v, cols)
 	}
+	registers := gemmAVX2
+	if v.wide() {
+		registers = gemmAVX512
+	}
+	lanes(registers, 32)
+	lanes(registers, 16)
 	softmax(v)
 	gradient(v)
 }

@@ -14,6 +14,8 @@ func gemm() {
 		tiles(v)
 		pack(v)
 		transpose(v)
+		ntTile(v)
+		row(v)
 		peak(v)
 	}
 	read()
@@ -78,6 +80,7 @@ const (
 	offK
 	offShape
 	offAcc
+	offAhead
 	offBits
 	offMask
 )
@@ -104,8 +107,7 @@ func tiles(v gemmISA) {
 		MOVQ(field(f.off), f.r)
 	}
 	LEAQ(Mem{Base: rsa, Index: rsa, Scale: 2}, rsa3)
-	MOVQ(rsb, ahead)
-	SHLQ(Imm(3), ahead)
+	MOVQ(field(offAhead), ahead)
 	if v.bytes == 64 {
 		MOVQ(field(offBits), walk)
 		KMOVW(walk.As32(), K1)
@@ -248,7 +250,8 @@ func rowOfA(r int) Mem {
 	return Mem{Base: base}
 }
 
-// narrowLoop is the inner loop of tiles with few vectors: a row of B stays in registers, elements of A pass through.
+// narrowLoop is the inner loop of tiles with few vectors: a row of B stays in registers, elements of A pass through. What lies t.ahead bytes
+// further on is asked for.
 func narrowLoop(v gemmISA, name string, rows, vecs int, masked bool, acc func(r, i int) VecPhysical, free []VecPhysical) {
 	row, pass := free[:vecs], free[vecs:]
 	TESTQ(count, count)
@@ -256,6 +259,9 @@ func narrowLoop(v gemmISA, name string, rows, vecs int, masked bool, acc func(r,
 	Label(name + "loop")
 	for i := range vecs {
 		v.load(Mem{Base: ptrB, Disp: i * v.bytes}, row[i], pass[0], masked && i == vecs-1)
+	}
+	for d := 0; d < vecs*v.bytes; d += 64 {
+		PREFETCHT1(Mem{Base: ptrB, Index: ahead, Scale: 1, Disp: d})
 	}
 	ADDQ(rsb, ptrB)
 	for r := range rows {
@@ -268,8 +274,8 @@ func narrowLoop(v gemmISA, name string, rows, vecs int, masked bool, acc func(r,
 	nextK(name, rows)
 }
 
-// wideLoop is the inner loop of tiles with few rows: A stays in registers, a row of B passes through, and the row eight steps ahead, which lies
-// on another page where no hardware looks ahead, is asked for.
+// wideLoop is the inner loop of tiles with few rows: A stays in registers, a row of B passes through, and what lies t.ahead bytes further on, on
+// another page where no hardware looks ahead, is asked for: into the second cache, which can wait for more lines at a time than the first.
 func wideLoop(v gemmISA, name string, rows, vecs int, acc func(r, i int) VecPhysical, free []VecPhysical) {
 	column, pass := free[:rows], free[rows:]
 	TESTQ(count, count)
@@ -280,7 +286,7 @@ func wideLoop(v gemmISA, name string, rows, vecs int, acc func(r, i int) VecPhys
 	}
 	for i := range vecs {
 		if at := i * v.bytes; at%64 == 0 {
-			PREFETCHT0(Mem{Base: ptrB, Index: ahead, Scale: 1, Disp: at})
+			PREFETCHT1(Mem{Base: ptrB, Index: ahead, Scale: 1, Disp: at})
 		}
 		m := Mem{Base: ptrB, Disp: i * v.bytes}
 		if rows == 1 && !v.pairs {

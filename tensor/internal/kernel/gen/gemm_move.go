@@ -19,7 +19,7 @@ func pack(v gemmISA) {
 	SHLQ(Imm(4), R9)
 	Label("loop")
 	for d := 0; d < 192; d += 64 {
-		PREFETCHT0(Mem{Base: RSI, Index: R9, Scale: 1, Disp: d})
+		PREFETCHT1(Mem{Base: RSI, Index: R9, Scale: 1, Disp: d})
 	}
 	n := 192 / v.bytes
 	for i := range n {
@@ -69,17 +69,7 @@ func transpose(v gemmISA) {
 	Label("loop")
 	for q := range lanes / 4 {
 		in, mid := v.regs[8*(q%2):8*(q%2)+4], v.regs[8*(q%2)+4:8*(q%2)+8]
-		for i := range 4 {
-			gather(v, in[i], func(lane int) Mem { return row(i+4*lane, 16*q) })
-		}
-		VUNPCKLPS(in[1], in[0], mid[0])
-		VUNPCKHPS(in[1], in[0], mid[1])
-		VUNPCKLPS(in[3], in[2], mid[2])
-		VUNPCKHPS(in[3], in[2], mid[3])
-		VUNPCKLPD(mid[2], mid[0], in[0])
-		VUNPCKHPD(mid[2], mid[0], in[1])
-		VUNPCKLPD(mid[3], mid[1], in[2])
-		VUNPCKHPD(mid[3], mid[1], in[3])
+		v.square(in, mid, func(i int) Mem { return row(i, 16*q) })
 		for i := range 4 {
 			VMOVUPS(in[i], Mem{Base: RDI})
 			ADDQ(R12, RDI)
@@ -92,6 +82,26 @@ func transpose(v gemmISA) {
 	JNZ(LabelRef("loop"))
 	VZEROUPPER()
 	RET()
+}
+
+// square transposes four columns of as many rows as a register has lanes: in becomes the columns, mid is scratch.
+func (v gemmISA) square(in, mid []VecPhysical, row func(i int) Mem) {
+	for i := range 4 {
+		gather(v, in[i], func(lane int) Mem { return row(i + 4*lane) })
+	}
+	unpack(in, mid)
+}
+
+// unpack transposes the 4 x 4 matrices in the 128-bit lanes of in.
+func unpack(in, mid []VecPhysical) {
+	VUNPCKLPS(in[1], in[0], mid[0])
+	VUNPCKHPS(in[1], in[0], mid[1])
+	VUNPCKLPS(in[3], in[2], mid[2])
+	VUNPCKHPS(in[3], in[2], mid[3])
+	VUNPCKLPD(mid[2], mid[0], in[0])
+	VUNPCKHPD(mid[2], mid[0], in[1])
+	VUNPCKLPD(mid[3], mid[1], in[2])
+	VUNPCKHPD(mid[3], mid[1], in[3])
 }
 
 // gather fills the 128-bit lanes of r.
