@@ -272,7 +272,11 @@ func (b *Build) texts(rows []*engine.Sequence) iter.Seq[string] {
 func (b *Build) read(d DataConfig) ([]*engine.Sequence, error) {
 	if r, err := task.ParseRef(d.Path); err == nil && task.About(r.Name) != "" {
 		if _, err := os.Stat(d.Path); err != nil {
-			return b.Demos(d.Path, task.Form(d.Form), d.Rows)
+			rows, err := b.Demos(d.Path, task.Form(d.Form), d.Rows)
+			for i := 0; err == nil && i < len(rows); i++ {
+				err = b.fit(rows[i], d.TooLong)
+			}
+			return rows, err
 		}
 	}
 	rows, err := data.Read(d.Path, data.Options{Prompt: d.Prompt, Completion: d.Completion})

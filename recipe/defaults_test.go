@@ -47,6 +47,8 @@ func TestRefusedBeforeWork(t *testing.T) {
 		{"e2c", "rl2.minibatches=17", "rl2: minibatches=17"},
 		{"reft", "sft.rows=0", "set rows to at least 1"},
 		{"sft", "rows=0", "set rows to at least 1"},
+		{"sft", "rows=20 context=18", "set too_long=truncate"},
+		{"sft", "rows=20 context=18 too_long=split", "set too_long=truncate"},
 		{"sft", "rows=-1", "set rows to at least 1"},
 	} {
 		if err := dryRun(c.name, false, append(strings.Fields(c.settings), "eval.problems=5")...); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -57,6 +59,9 @@ func TestRefusedBeforeWork(t *testing.T) {
 		if err := dryRun("reft", false, strings.Fields(good)...); err != nil {
 			t.Errorf("reft %s: %v", good, err)
 		}
+	}
+	if err := dryRun("sft", true, "rows=20", "context=18", "too_long=truncate", "eval.problems=5"); err != nil {
+		t.Errorf("demonstrations that are cut: %v", err)
 	}
 }
 

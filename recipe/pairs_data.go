@@ -140,12 +140,12 @@ func (b *Build) tooLong(s *engine.Sequence, instead string) error {
 	return fmt.Errorf("%s: %d tokens, and the context is %d: %s", s.ID.Problem, len(s.Tokens), b.Context, instead)
 }
 
-// fit cuts an answer that ends behind the context, or refuses it.
+// fit cuts an answer that ends behind the context, or refuses it: an answer is not split.
 func (b *Build) fit(s *engine.Sequence, tooLong string) error {
 	if b.Context == 0 || len(s.Tokens) <= b.Context {
 		return nil
 	}
-	if tooLong == "error" {
+	if tooLong != "truncate" {
 		return b.tooLong(s, "shorten the row, raise context, or set too_long=truncate")
 	}
 	s.Tokens, s.Kind = s.Tokens[:b.Context], s.Kind[:b.Context]
