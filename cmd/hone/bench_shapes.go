@@ -11,16 +11,17 @@ type benchShape struct {
 	name         string
 	config       model.Config
 	docs, tokens int // sequences of a training step and the tokens of each
+	micro        int // tokens forwarded and differentiated together; 0 = the engine's own. Large models are cut to save memory
 }
 
 // benchShapes are those of the table in docs/BENCHMARKS.md, and two more for the curves of docs/scale.md.
 var benchShapes = []benchShape{
-	{"0.3M", llama(64, 6, 4, 4, 176, 512), 16, 64},
-	{"1.0M", llama(128, 4, 4, 4, 352, 512), 16, 64},
-	{"5.4M", llama(256, 6, 8, 8, 768, 512), 16, 256},
-	{"15.5M", llama(288, 6, 6, 6, 768, 32000), 4, 256},
-	{"40M", llama(384, 12, 6, 6, 1024, 49152), 4, 256},
-	{"135M", llama(576, 30, 9, 3, 1536, 49152), 8, 256}, // SmolLM2-135M
+	{"0.3M", llama(64, 6, 4, 4, 176, 512), 16, 64, 0},
+	{"1.0M", llama(128, 4, 4, 4, 352, 512), 16, 64, 0},
+	{"5.4M", llama(256, 6, 8, 8, 768, 512), 16, 256, 0},
+	{"15.5M", llama(288, 6, 6, 6, 768, 32000), 4, 256, 0},
+	{"40M", llama(384, 12, 6, 6, 1024, 49152), 4, 256, 0},
+	{"135M", llama(576, 30, 9, 3, 1536, 49152), 8, 256, 512}, // SmolLM2-135M
 }
 
 func llama(hidden, layers, heads, kvHeads, inner, vocab int) model.Config {

@@ -19,7 +19,7 @@ type benchTrainCmd struct {
 	Precision   string `enum:"f32,bf16" default:"f32" help:"f32 or bf16."`
 	Docs        int    `help:"Sequences a step; 0 = the shape's own."`
 	Tokens      int    `help:"Tokens of a sequence; 0 = the shape's own."`
-	MicroTokens int    `default:"4096" help:"Tokens forwarded and differentiated together."`
+	MicroTokens int    `help:"Tokens forwarded and differentiated together; 0 = the shape's own: 512 for 135M, 4096 for the others."`
 	Recompute   bool   `help:"Compute activations again in the backward pass."`
 }
 
@@ -40,16 +40,19 @@ func (c *benchTrainCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	if c.Docs < 0 || c.Tokens < 0 || c.Tokens == 1 || c.Tokens > 1<<20 || c.MicroTokens < 1 {
+	if c.Docs < 0 || c.Tokens < 0 || c.Tokens == 1 || c.Tokens > 1<<20 || c.MicroTokens < 0 {
 		return badCallf("--docs %d, --tokens %d, --micro-tokens %d: give positive numbers, 2 to %d tokens", c.Docs, c.Tokens, c.MicroTokens, 1<<20)
 	}
 	if c.Docs > 0 {
 		s.docs = c.Docs
 	}
+	if c.MicroTokens > 0 {
+		s.micro = c.MicroTokens
+	}
 	if c.Tokens > 0 {
 		s.tokens = c.Tokens
 	}
-	o, err := withPrecision(local.Options{MicroTokens: c.MicroTokens, Recompute: c.Recompute}, c.Precision)
+	o, err := withPrecision(local.Options{MicroTokens: s.micro, Recompute: c.Recompute}, c.Precision)
 	if err != nil {
 		return err
 	}
@@ -108,6 +111,9 @@ func (b *bencher) train(s benchShape, e *local.Engine, c *benchTrainCmd) (benchR
 	r := benchResult{Case: fmt.Sprintf("train %s %s %s, %d x %d, %s", s.name, kind, c.Precision, s.docs, s.tokens, plural(b.threads, "thread")),
 		TokensPerSec: tokens / seconds, GFlops: each * float64(s.params()) * tokens / seconds / 1e9}
 	r.work = fmt.Sprintf("work: %.0f x %s parameters x %.0f tokens a step", each, millions(s.params()), tokens)
+	if s.micro > 0 {
+		r.work += fmt.Sprintf(", micro-batches of %d", s.micro)
+	}
 	if r.Planned, err = b.plan(e, w); err != nil {
 		return r, err
 	}
