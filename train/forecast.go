@@ -176,6 +176,18 @@ const (
 	tokenBytes = 40
 )
 
+// leastGarbage is what the garbage collector may let lie in any run, in bytes.
+const leastGarbage = 64 << 20
+
+// garbage is the percentage of the memory in use that may be garbage before it is collected: a tenth of the plan, or 64 MiB. With Go's 100 a run
+// may take twice its plan. Arrays of numbers hold no pointers, so that to collect often costs little, however large they are.
+func (f Forecast) garbage() int {
+	if !f.Planned || f.Memory.Total() == 0 {
+		return 100
+	}
+	return int(min(100, max(10, 100*leastGarbage/f.Memory.Total())))
+}
+
 // String is the line that is printed before the run; Details says what its figures are made of.
 func (f Forecast) String() string {
 	text := fmt.Sprintf("at most %s of disk", size(f.Checkpoints+f.Rollouts))

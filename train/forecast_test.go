@@ -50,3 +50,15 @@ func TestForecastFits(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// Garbage is a tenth of a large plan, 64 MiB of a small one, and Go's own share where nothing is planned.
+func TestGarbage(t *testing.T) {
+	for mib, want := range map[int64]int{1: 100, 64: 100, 128: 50, 320: 20, 640: 10, 1 << 20: 10} {
+		if got := (Forecast{Planned: true, Memory: engine.Memory{Weights: mib << 20}}).garbage(); got != want {
+			t.Errorf("%d MiB: %d %%, want %d", mib, got, want)
+		}
+	}
+	if got := (Forecast{}).garbage(); got != 100 {
+		t.Errorf("without a plan: %d %%", got)
+	}
+}

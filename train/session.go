@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -86,6 +87,9 @@ func (s *Session) Exec(ctx context.Context) error {
 	}
 	if err != nil {
 		return err
+	}
+	if os.Getenv("GOGC") == "" { // nobody has chosen
+		defer debug.SetGCPercent(debug.SetGCPercent(f.garbage()))
 	}
 	s.since, s.ends = map[string][]bool{}, map[string]int{}
 	method, err := s.restore(ctx)
