@@ -1,6 +1,9 @@
 package tensor
 
-import "sort"
+import (
+	"runtime/debug"
+	"sort"
+)
 
 // span is a range of the arena, in float32 values.
 type span struct{ off, n int }
@@ -22,7 +25,7 @@ const arenaAlign = 16
 func (a *arena) alloc(n int) span {
 	n = max(arenaAlign, (n+arenaAlign-1)&^(arenaAlign-1))
 	if a.top == 0 && a.peak > len(a.slab) && !a.dry {
-		a.slab = make([]float32, a.peak)
+		a.grow()
 	}
 	best := -1
 	for i, f := range a.free {
@@ -47,6 +50,15 @@ func (a *arena) alloc(n int) span {
 		a.free[best].n -= n
 	}
 	return s
+}
+
+// grow makes the slab as large as the peak. A large old one goes first: beside the new one it would double what the process takes.
+func (a *arena) grow() {
+	if len(a.slab) > 1<<24 {
+		a.slab = nil
+		debug.FreeOSMemory()
+	}
+	a.slab = make([]float32, a.peak)
 }
 
 // slice returns the first n values of s; nil when dry. It must be called once for each alloc.

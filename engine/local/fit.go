@@ -27,13 +27,20 @@ func (e *Engine) largest(w engine.Work) (docs []int) {
 	return docs
 }
 
+// plannedDoc is the length of the documents that are planned with: short ones, since attention gives each pages of its own, and a plan that is
+// exceeded by little costs a second tape.
+const plannedDoc = 8
+
 // forward returns the forward pass of the largest micro-batch, for Tape.Plan.
 func (e *Engine) forward(w engine.Work) func(*tensor.Tape) {
 	in := &model.Input{Recompute: e.opt.Recompute}
 	for _, n := range e.largest(w) {
-		from := len(in.Tokens)
-		in.Tokens = append(in.Tokens, make([]int32, n)...)
-		in.Docs = append(in.Docs, tensor.Doc{From: from, To: from + n})
+		for n > 0 {
+			from, one := len(in.Tokens), min(n, plannedDoc)
+			in.Tokens = append(in.Tokens, make([]int32, one)...)
+			in.Docs = append(in.Docs, tensor.Doc{From: from, To: from + one})
+			n -= one
+		}
 	}
 	return func(t *tensor.Tape) { e.live.m.Forward(t, in) }
 }
