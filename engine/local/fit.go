@@ -29,7 +29,7 @@ func (e *Engine) largest(w engine.Work) (docs []int) {
 
 // plannedDoc is the length of the documents that are planned with: short ones, since attention gives each pages of its own, and a plan that is
 // exceeded by little costs a second tape.
-const plannedDoc = 8
+const plannedDoc = 16
 
 // forward returns the forward pass of the largest micro-batch, for Tape.Plan.
 func (e *Engine) forward(w engine.Work) func(*tensor.Tape) {
