@@ -95,17 +95,6 @@ func againstTokens(search string) series {
 	}
 }
 
-// againstUpdates is a metric of every evaluation against the run's updates so far.
-func againstUpdates(metric string) series {
-	return func(o *Outcome) stats.Curve {
-		var points []stats.Point
-		for _, p := range o.Curve {
-			points = append(points, stats.Point{X: p.Update, Y: value(p.Values, metric)})
-		}
-		return stats.NewCurve(points)
-	}
-}
-
 // atEqualSpend is how much higher a's curve is than b's on average where both were measured, with its interval over seeds. Over tokens it is the
 // comparison at equal tokens, whatever numbers of tokens the arms were measured at.
 func (t *Table) atEqualSpend(a, b string, ofA, ofB series) (stats.Interval, error) {
@@ -127,51 +116,4 @@ func (t *Table) toMatch(a, b string, ofA, ofB series) (stats.Interval, error) {
 		}
 		return ofA(x).Reaches(highest) / reference.Reaches(highest)
 	})
-}
-
-// byEqualSpend decides by atEqualSpend: reproduced when a's curve is above b's by more than margin, contradicted when it is not.
-func byEqualSpend(t *Table, a, b string, ofA, ofB series, margin float64) Decision {
-	d, err := t.atEqualSpend(a, b, ofA, ofB)
-	switch {
-	case err != nil:
-		return Decision{Void, d, err.Error()}
-	case d.Low > margin:
-		return Decision{Reproduced, d, fmt.Sprintf("%s is above %s at equal spend by more than %g", a, b, margin)}
-	case d.High < margin:
-		return Decision{Contradicted, d, fmt.Sprintf("%s is not above %s at equal spend by %g", a, b, margin)}
-	}
-	return Decision{Undecided, d, fmt.Sprintf("the interval of %s - %s at equal spend holds %g", a, b, margin)}
-}
-
-// bySteps decides whether a reaches a level of a metric in fewer updates than b does; the difference is in updates, below 0 where a is sooner.
-// An arm that never gets there counts with its last update, which is too few: so b may, but where a never gets there nothing is reproduced.
-func bySteps(t *Table, a, b, metric string, level float64) Decision {
-	missed := ""
-	updates := func(o *Outcome) float64 {
-		c := againstUpdates(metric)(o)
-		if len(c) == 0 {
-			return math.NaN()
-		}
-		x := c.Reaches(level)
-		if math.IsNaN(x) {
-			if o.Arm == a {
-				missed = fmt.Sprintf("; %s never reached it on seed %d", a, o.Seed)
-			}
-			return c[len(c)-1].X
-		}
-		return x
-	}
-	d, err := t.overSeeds(a, b, func(x, y *Outcome) float64 { return updates(x) - updates(y) })
-	why := fmt.Sprintf("%s takes %+.4g updates more than %s to %s %g%s", a, d.Mean, b, metric, level, missed)
-	switch {
-	case err != nil:
-		return Decision{Void, d, err.Error()}
-	case math.IsNaN(d.Mean):
-		return Decision{Void, d, fmt.Sprintf("%s was not measured on the way on every seed: set eval.every", metric)}
-	case d.High < 0 && missed == "":
-		return Decision{Reproduced, d, why}
-	case d.Low > 0:
-		return Decision{Contradicted, d, why}
-	}
-	return Decision{Undecided, d, why}
 }

@@ -83,6 +83,7 @@ func Run(ctx context.Context, s *Step, m Method) error {
 			return s.fail("collect", s.blame(err, nil))
 		}
 		s.log.episodes(groups)
+		skipped := 0 // updates
 		for pass := 0; pass < n.passes() && signal == Continue; pass++ {
 			for _, mini := range minibatches(groups, n.minibatches(), engine.NewKey(s.Seed, "minibatch", uint64(s.Index), uint64(pass))) {
 				s.merged = false
@@ -98,7 +99,7 @@ func Run(ctx context.Context, s *Step, m Method) error {
 					s.log.weigh(batch)
 				}
 				if batch.Empty() && !s.merged {
-					s.Note("skipped", 1)
+					skipped++
 					continue
 				}
 				stats, err := s.Engine.Backward(ctx, batch) // of nothing, when all is merged
@@ -123,6 +124,9 @@ func Run(ctx context.Context, s *Step, m Method) error {
 					return err
 				}
 			}
+		}
+		if skipped > 0 {
+			s.Note("skipped", float64(skipped))
 		}
 		if err := ses.logStep(s, bar, time.Since(start)); err != nil {
 			return err

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/hone-lm/hone/engine"
-	"github.com/hone-lm/hone/model"
 	"github.com/hone-lm/hone/tensor"
 )
 
@@ -27,21 +26,18 @@ func (e *Engine) largest(w engine.Work) (docs []int) {
 	return docs
 }
 
-// plannedDoc is the length of the documents that are planned with: short ones, since attention gives each pages of its own, and a plan that is
-// exceeded by little costs a second tape.
-const plannedDoc = 16
+// tokens counts those of the largest micro-batch.
+func (e *Engine) tokens(w engine.Work) (n int) {
+	for _, doc := range e.largest(w) {
+		n += doc
+	}
+	return n
+}
 
 // forward returns the forward pass of the largest micro-batch, for Tape.Plan.
 func (e *Engine) forward(w engine.Work) func(*tensor.Tape) {
-	in := &model.Input{Recompute: e.opt.Recompute}
-	for _, n := range e.largest(w) {
-		for n > 0 {
-			from, one := len(in.Tokens), min(n, plannedDoc)
-			in.Tokens = append(in.Tokens, make([]int32, one)...)
-			in.Docs = append(in.Docs, tensor.Doc{From: from, To: from + one})
-			n -= one
-		}
-	}
+	in := e.live.piece(e.tokens(w))
+	in.Recompute = e.opt.Recompute
 	return func(t *tensor.Tape) { e.live.m.Forward(t, in) }
 }
 
@@ -83,11 +79,7 @@ func (e *Engine) Memory(w engine.Work) (engine.Memory, error) {
 
 // reserve gives the tape the room that work takes at its peak, in one piece: growing piece by piece would hold the old room beside the new.
 func (e *Engine) reserve(w engine.Work) {
-	tokens := 0
-	for _, n := range e.largest(w) {
-		tokens += n
-	}
-	if tokens > e.reserved {
+	if tokens := e.tokens(w); tokens > e.reserved {
 		e.reserved = tokens
 		e.tape.Plan(e.forward(w))
 	}

@@ -58,9 +58,6 @@ func (r *runner) pack() {
 // prepare makes the tape ready for one forward pass over so many rows without recording. Room is made in one piece: the tensors of a first pass
 // without it would lie aside, those of all layers at once.
 func (r *runner) prepare(rows int) *tensor.Tape {
-	if r.tape == nil {
-		r.tape = tensor.NewTape()
-	}
 	if rows > r.reserved {
 		r.reserved = rows
 		piece := r.piece(rows)
@@ -72,11 +69,15 @@ func (r *runner) prepare(rows int) *tensor.Tape {
 	return r.tape
 }
 
-// piece is an input of so many rows, to plan with: documents as long as the context, behind which there are no positions.
+// plannedDoc is the length of the documents that are planned with: short ones, since attention gives each pages of its own, and a plan that is
+// exceeded by little costs a second tape.
+const plannedDoc = 16
+
+// piece is an input of so many rows, to plan with.
 func (r *runner) piece(rows int) *model.Input {
-	in := &model.Input{Tokens: make([]int32, rows)}
-	for from := 0; from < rows; from += r.opt.Context {
-		in.Docs = append(in.Docs, tensor.Doc{From: from, To: min(from+r.opt.Context, rows)})
+	in, one := &model.Input{Tokens: make([]int32, rows)}, min(plannedDoc, r.opt.Context)
+	for from := 0; from < rows; from += one {
+		in.Docs = append(in.Docs, tensor.Doc{From: from, To: min(from+one, rows)})
 	}
 	return in
 }
